@@ -1,0 +1,78 @@
+"""What the commands do. Each prints its result on stdout, as text or as one JSON object, and progress on stderr."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from forge_ray import jsontext
+from forge_ray.cli import text
+from forge_ray.run import Executor, Result, Run, execute, explain, prepare
+from forge_ray.sweep import parse_job, read_job
+from forge_ray.tree import parse_tree
+
+CACHE_BYTES = 256 * 2**20
+
+
+def run(
+    job: Path, settings: list[str], *, out: Path, local: bool, address: str | None, workers: int | None, fresh: bool,
+    take_over: bool, as_json: bool,
+) -> Result:  # fmt: skip
+    prepared = prepare(read_job(job, settings))
+    n_workers = workers or os.cpu_count() or 1
+    text.note(text.plan_lines(explain(prepared, n_workers, CACHE_BYTES)))
+    with text.ProgressDisplay() as display:
+        executor = _executor(local, address, workers, n_workers)
+        result = execute(prepared, executor, out, fresh=fresh, take_over=take_over, on_progress=display.update)
+    if as_json:
+        print(jsontext.write(result.__dict__))
+    else:
+        text.show_result(result)
+    return result
+
+
+def _executor(local: bool, address: str | None, workers: int | None, n_workers: int) -> Executor:
+    if local:
+        from forge_ray.cluster.local import LocalExecutor
+
+        return LocalExecutor(n_workers, CACHE_BYTES)
+    from forge_ray.cluster.ray_executor import RayExecutor
+
+    return RayExecutor(workers, CACHE_BYTES, address)
+
+
+def plan(job: Path, settings: list[str], *, as_json: bool) -> None:
+    explanation = explain(prepare(read_job(job, settings)), os.cpu_count() or 1, CACHE_BYTES)
+    print(jsontext.write(explanation) if as_json else "\n".join(text.full_plan_lines(explanation)))
+
+
+def validate(file: Path, *, as_json: bool) -> None:
+    data = jsontext.read_file(file)
+    found: dict[str, Any] = {"file": str(file), "valid": True}
+    if isinstance(data, dict) and "kind" in data:
+        found |= {"kind": "tree", "nodes": len(parse_tree(data, place=file.name).nodes)}
+    else:
+        sweep = parse_job(data, folder=file.parent)
+        found |= {"kind": "job", "trees": len(sweep.trees), "branches": sweep.grid.admitted}
+    size = f"{found['nodes']} nodes" if "nodes" in found else f"{found['branches']:,} branches"
+    print(jsontext.write(found) if as_json else f"{file}: a valid {found['kind']}, {size}")
+
+
+def top(path: Path, *, by: str | None, n: int, where: str | None, as_json: bool) -> None:
+    with Run(path) as run:
+        metric, frame = run.metric(by), run.top(by, n, where)
+        if not as_json:
+            text.show_leaderboard(frame, metric, run.axes)
+            return
+    rows = [row | {"path": row["path"].hex()} for row in frame.to_dicts()]
+    print(jsontext.write({"by": metric, "rows": rows}))
+
+
+def show(path: Path, branch: int, *, as_json: bool) -> None:
+    with Run(path) as run:
+        report = run.branch(branch)
+    if as_json:
+        print(jsontext.write(report))
+    else:
+        text.show_branch(report)

@@ -1,0 +1,140 @@
+"""The command line: `forge-ray run | plan | validate | top | show`.
+
+stdout is for results (`--json` everywhere), stderr for people. Exit codes: 0 done, 1 internal error, 2 bad input,
+3 nothing passed (with `--strict`), 4 incomplete, 130 / 143 interrupted and resumable.
+Heavy imports happen inside the commands, so that `--help` is immediate.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from forge_ray.errors import ForgeRayError
+
+app = typer.Typer(
+    name="forge-ray",
+    help="Search the whole parameter space of a trading-strategy tree.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+JobArgument = Annotated[Path, typer.Argument(help="Job file (JSON).", show_default=False)]
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/<run id>.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the job.")]
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class TerminatedError(BaseException):
+    """SIGTERM arrived: unwind, commit what is finished, exit 143."""
+
+
+def main() -> None:
+    """Entry point: runs a command and turns errors into messages and exit codes."""
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except typer.Abort:
+        _stopped(INTERRUPTED)
+    except KeyboardInterrupt:
+        _stopped(INTERRUPTED)
+    except TerminatedError:
+        _stopped(TERMINATED)
+    except ForgeRayError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except typer.TyperUsageError as error:
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    raise TerminatedError
+
+
+def _stopped(code: int) -> None:
+    print("interrupted; what is finished is committed, the same command goes on from there", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.command()
+def run(
+    job: JobArgument,
+    out: Annotated[Path, typer.Option(help="Where runs are stored.")] = Path("runs"),
+    local: Annotated[bool, typer.Option("--local", help="In this process, on threads, without Ray.")] = False,
+    address: Annotated[str | None, typer.Option(help="Ray cluster to join; default RAY_ADDRESS, else embedded.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers; default one per CPU.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Throw an existing run of this job away first.")] = False,
+    take_over: Annotated[bool, typer.Option("--take-over", help="Take the run from a driver that hangs.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if no branch passes.")] = False,
+    settings: SetOption = [],
+    as_json: JsonOption = False,
+) -> None:
+    """Run a sweep, on Ray unless --local. Finished runs are found again, killed ones go on."""
+    from forge_ray.cli import commands
+
+    result = commands.run(
+        job, settings, out=out, local=local, address=address, workers=workers, fresh=fresh, take_over=take_over,
+        as_json=as_json,
+    )  # fmt: skip
+    if strict and not result.passed:
+        raise typer.Exit(3)
+
+
+@app.command()
+def plan(job: JobArgument, settings: SetOption = [], as_json: JsonOption = False) -> None:
+    """Say what a job would do: branches, distinct work, start and what limits it, memory, seconds. Runs nothing."""
+    from forge_ray.cli import commands
+
+    commands.plan(job, settings, as_json=as_json)
+
+
+@app.command()
+def validate(
+    file: Annotated[Path, typer.Argument(help="Job or tree file (JSON).", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Check a job or a tree and list every mistake."""
+    from forge_ray.cli import commands
+
+    commands.validate(file, as_json=as_json)
+
+
+@app.command()
+def top(
+    run: RunArgument,
+    by: Annotated[str | None, typer.Option(help="Metric column, such as is_sharpe.")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Rows.")] = 10,
+    where: Annotated[str | None, typer.Option(help="Only rows with, e.g. 'oos_sharpe > 0.5 and n < 10'.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The best branches of a run."""
+    from forge_ray.cli import commands
+
+    commands.top(run, by=by, n=n, where=where, as_json=as_json)
+
+
+@app.command()
+def show(
+    run: RunArgument,
+    branch: Annotated[int, typer.Argument(min=0, help="Branch number.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """One branch: its values, every metric of every segment (with the reason of each null), its tree."""
+    from forge_ray.cli import commands
+
+    commands.show(run, branch, as_json=as_json)
+
+
+if __name__ == "__main__":
+    main()

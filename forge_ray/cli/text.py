@@ -1,0 +1,178 @@
+"""How results look to people: plan lines, progress, leaderboard, one branch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from forge_ray import jsontext
+from forge_ray.catalog import METRIC_BY_NAME, METRICS, SEGMENTS
+from forge_ray.engine import METRIC_COLUMNS
+from forge_ray.run import Progress as Committed
+from forge_ray.run import Result, Run, sharpe_by_luck
+
+if TYPE_CHECKING:
+    import polars as pl
+
+LINE_SECONDS = 5.0
+LEADERBOARD = ("sharpe", "cagr", "max_drawdown", "trades", "time_in_market")
+
+
+def note(lines: Iterable[str]) -> None:
+    """Lines for people, on stderr."""
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def plan_lines(e: Mapping[str, Any]) -> list[str]:
+    """The plan in a few lines."""
+    first = e["start_ladder"][0] if e["start_ladder"] else None
+    limit = f" (limited by {first['ticker']}, {first['because']}, look-back {first['look_back']})" if first else ""
+    lines = [
+        f"{e['name']}: {e['branches']:,} branches of {e['trees']} tree(s); {e['series']:,} series, "
+        f"{e['conditions']:,} conditions, {e['groups']:,} groups of up to {e['sleeves']} sleeves",
+        f"data: {len(e['tickers'])} tickers, {e['bars']:,} bars; traded {e['start']} to {e['end']}{limit}",
+        f"about {e['seconds']:.1f} s on {e['workers']} worker(s), {e['bytes'] / 2**20:,.0f} MiB, {e['blocks']:,} blocks",
+    ]
+    return lines + [f"warning: {text}" for text in e["warnings"]]
+
+
+def full_plan_lines(e: Mapping[str, Any]) -> list[str]:
+    """The plan in full: everything `plan --json` holds, for reading."""
+    lines = plan_lines(e)
+    lines.append(f"run id {e['run_id']}; benchmark {e['benchmark'] or 'none'}; keep {e['keep']}; split {e['split']}")
+    lines.append("execution: " + ", ".join(f"{key} {_plain_text(value)}" for key, value in e["execution"].items()))
+    lines += [f"require {text}" for text in e["require"]]
+    lines += [f"axis {name}: {n:,} values" for name, n in e["axes"].items()]
+    lines.append("start, what limits it, and the bars that dropping it would gain:")
+    lines += [
+        f"  {rung['date']}  {rung['ticker']:<8} {rung['because']} (look-back {rung['look_back']})  +{rung['gain']:,} bars"
+        for rung in e["start_ladder"]
+    ]
+    lines.append("conditions, share of traded bars on which each is true:")
+    lines += [f"  {_rate_text(rate, e['trees'])}" for rate in e["condition_rates"]]
+    lines += [f"dropped dates: {ticker} {n:,}" for ticker, n in e["dropped_dates"].items()]
+    lines += [f"cleaned {ticker}: {counts}" for ticker, counts in e["cleaned"].items()]
+    return lines
+
+
+def _rate_text(rate: Mapping[str, Any], n_trees: int) -> str:
+    name = f"{rate['tree']} {rate['condition']}" if n_trees > 1 else rate["condition"]
+    span = f"{rate['least']:.1%}" if rate["least"] == rate["most"] else f"{rate['least']:.1%} to {rate['most']:.1%}"
+    sampled = f" ({rate['looked_at']} of {rate['combinations']:,} looked at)" if rate["combinations"] > 1 else ""
+    unknown = f", unknown on up to {rate['unknown']:,} bars" if rate["unknown"] else ""
+    return f"{name}: {span}{unknown}{sampled}"
+
+
+def _plain_text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+class ProgressDisplay:
+    """A bar on a terminal; elsewhere a line every few seconds."""
+
+    def __init__(self) -> None:
+        self.is_terminal = sys.stderr.isatty()
+        self.said = time.monotonic()
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=Console(stderr=True)) if self.is_terminal else None
+        self.task: Any = None
+
+    def __enter__(self) -> ProgressDisplay:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.bar and self.task is not None:
+            self.bar.stop()
+
+    def update(self, progress: Committed) -> None:
+        rate = f"{progress.computed / max(progress.seconds, 1e-9):,.0f} branches/s, {progress.passed:,} passed"
+        if self.bar:
+            if self.task is None:
+                self.bar.start()
+                self.task = self.bar.add_task("", total=progress.total, rate=rate)
+            self.bar.update(self.task, completed=progress.branches, rate=rate)
+        elif time.monotonic() - self.said > LINE_SECONDS:
+            self.said = time.monotonic()
+            note([f"progress {progress.branches / max(progress.total, 1):.0%} of {progress.total:,}, {rate}"])
+
+
+def show_result(result: Result) -> None:
+    """The leaderboard with the number of branches tried and what luck alone would show."""
+    did = f"{result.computed:,} computed" if result.computed else "nothing to compute, found finished"
+    note([
+        f"{result.branches:,} branches, {result.distinct:,} distinct position paths, {result.passed:,} passed; "
+        f"{did}, {result.seconds:.1f} s"
+    ])  # fmt: skip
+    with Run(result.path) as run:
+        frame, metric = run.top(where="passed == 1" if result.passed else None), run.metric(None)
+        show_leaderboard(frame, metric, run.axes, title="best of those that passed" if result.passed else "best; none passed")
+        segment = metric.partition("_")[0]
+        days = frame[f"{segment}_n_days"][0] if len(frame) else 0
+        luck = sharpe_by_luck(result.distinct, int(days))
+    if luck is not None:
+        print(
+            f"{result.branches:,} branches tried, {result.distinct:,} distinct: the best of that many worthless ones would "
+            f"show a Sharpe ratio of about {luck:.2f} over {days:,.0f} days by luck"
+        )
+    print(f"run {result.path}")
+
+
+def show_leaderboard(frame: pl.DataFrame, metric: str, axes: list[str], title: str = "") -> None:
+    """A table of the axes and of a few metrics per segment, the ranking metric first."""
+    names = ["branch", *(["tree"] if "tree" in frame.columns else []), *axes]
+    chosen = [f"{segment}_{name}" for segment in ("is", "oos", "full") for name in LEADERBOARD]
+    metrics = [metric, *(c for c in chosen if c != metric and frame[c].null_count() < len(frame))][: 9 if axes else 8]
+    table = Table(title=title or None, box=None, header_style="bold", pad_edge=False)
+    for name in (*names, *metrics):
+        table.add_column(_heading(name), justify="right", no_wrap=True)
+    for row in frame.select([*names, *metrics]).to_dicts():
+        table.add_row(*(_cell(name, row[name]) for name in (*names, *metrics)))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _heading(name: str) -> str:
+    segment, _, metric = name.partition("_")
+    return f"{segment}\n{metric}" if name in METRIC_COLUMNS else name
+
+
+def _cell(column: str, value: Any) -> str:
+    if column in METRIC_COLUMNS:
+        return metric_text(column.partition("_")[2], value)
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def metric_text(metric: str, value: float | None) -> str:
+    """A metric as people read it: fractions as percent."""
+    if value is None:
+        return "–"
+    unit = METRIC_BY_NAME[metric].unit
+    return f"{value:.2%}" if unit == "fraction" else f"{value:,.0f}" if unit == "bars" else f"{value:.3f}"
+
+
+def show_branch(report: Mapping[str, Any]) -> None:
+    """One branch: values, verdict, a table of metrics by segment, the tree."""
+    print(f"branch {report['branch']}", report.get("tree_name", ""))
+    print("  " + ", ".join(f"{name} = {_cell(name, value)}" for name, value in report["values"].items()))
+    verdict = "passed" if report["passed"] else "failed " + "; ".join(report["failed_requirements"])
+    print(f"  {report['status']}, {verdict}; path {report['path']}")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("metric", *SEGMENTS):
+        table.add_column(name, justify="left" if name == "metric" else "right")
+    for metric in METRICS:
+        cells = (_metric_or_reason(report, segment, metric.name) for segment in SEGMENTS)
+        table.add_row(metric.name, *cells)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    print(jsontext.write(report["tree"]))
+
+
+def _metric_or_reason(report: Mapping[str, Any], segment: str, metric: str) -> str:
+    value = report["metrics"][segment][metric]
+    return report["nulls"][f"{segment}.{metric}"] if value is None else metric_text(metric, value)

@@ -1,0 +1,15 @@
+"""Ray, and only Ray: executors that turn blocks into receipts. The local one is the definition, Ray must equal it.
+
+Ray reads its environment when it is imported, so the defaults are set here, before any module of this package can
+import it: token authentication, no usage statistics, no rebuilt virtual environment per worker.
+"""
+
+import os
+
+for _name, _value in {
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}.items():
+    os.environ.setdefault(_name, _value)

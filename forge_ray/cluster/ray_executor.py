@@ -1,0 +1,219 @@
+"""The Ray executor: bound plan and panel once in the object store, one actor per worker, two blocks in flight each.
+
+1. Join the cluster that is named, or start an embedded one on this machine.
+2. Put the bound plan (with its panel) into the object store once; actors map its arrays without copying.
+3. Start one actor per node and let it compile the kernels of the plan; then start the others.
+4. Keep two blocks in flight per actor. Ray retries nothing: when an actor dies, its blocks go back into the queue and
+   a new actor takes its place; the block it was working on is charged with the death if its node lived. After
+   `MAX_DEATHS` the run stops and names the block. An error inside a block is fatal at once.
+
+Every wait has a deadline.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    GetTimeoutError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RaySystemError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+
+from forge_ray.cluster.work import Done, Work, do
+from forge_ray.engine import BoundPlan, Cache, kernels_of, warm_kernels
+from forge_ray.errors import EvaluationError, ForgeRayError
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT = 2
+MAX_DEATHS = 3
+START_SECONDS = 180
+BLOCK_SECONDS = 900
+_WORKER_ENV = {"NUMBA_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+_LOST = (RayActorError, OutOfMemoryError, ObjectLostError, WorkerCrashedError, RaySystemError)
+
+
+class ClusterError(ForgeRayError):
+    """The cluster cannot be used: it did not start, or its workers did not answer in time."""
+
+
+class BlockWorker:
+    """The actor. The bound plan is fetched on the first call and kept, so that a restart needs no constructor data."""
+
+    def __init__(self, cache_bytes: int):
+        self.cache = Cache(cache_bytes)
+        self.bound: BoundPlan | None = None
+
+    def warm(self, kernels: tuple[str, ...]) -> tuple[int, str]:
+        """Compile or load the kernels. Returns this worker's pid and node id."""
+        warm_kernels(kernels)
+        return os.getpid(), ray.get_runtime_context().get_node_id()
+
+    def do(self, bound: list[ray.ObjectRef], work: Work) -> Done:
+        if self.bound is None:
+            self.bound = ray.get(bound[0], timeout=START_SECONDS)
+        return do(work, self.bound, self.cache)
+
+
+@dataclass
+class _Worker:
+    actor: Any
+    pid: int
+    node: str
+    queue: deque[Work] = field(default_factory=deque)
+
+
+class RayExecutor:
+    """Evaluates blocks on Ray actors.
+
+    workers : actors to use, default one per CPU of the cluster. address : the cluster to join, default ``RAY_ADDRESS``,
+    else an embedded one. cache_bytes : per actor. options : further arguments of ``ray.init`` for an embedded cluster.
+    """
+
+    def __init__(self, workers: int | None, cache_bytes: int, address: str | None = None, **options: Any):
+        self.n_workers, self.cache_bytes, self.options = workers, cache_bytes, options
+        self.address = address or os.environ.get("RAY_ADDRESS")
+        self.pids: list[int] = []
+
+    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Iterator[Done]:
+        """Finished blocks, as they finish. Closing the iterator drops what is in flight."""
+        owned = self._connect()
+        try:
+            yield from _Dispatch(self, bound, iter(blocks)).results()
+        finally:
+            if owned:
+                ray.shutdown()
+
+    def _connect(self) -> bool:
+        """Join or start a cluster; says whether to shut it down afterwards."""
+        if ray.is_initialized():
+            return False
+        common = {"log_to_driver": False, "logging_level": logging.WARNING, "runtime_env": {"env_vars": _WORKER_ENV}}
+        if self.address:
+            ray.init(address=self.address, **common)
+        else:
+            options = {"num_cpus": self.n_workers, "include_dashboard": False, **self.options}
+            ray.init(address="local", **common, **options)
+            _protect_token()
+        return True
+
+
+class _Dispatch:
+    """One run: the workers, the blocks they hold, and the deaths that were charged to blocks."""
+
+    def __init__(self, executor: RayExecutor, bound: BoundPlan, blocks: Iterator[Work]):
+        self.executor, self.blocks = executor, blocks
+        self.returned: deque[Work] = deque()
+        self.deaths: dict[int, int] = {}
+        self.n_attempts = 0
+        self.kernels = kernels_of(bound)
+        self.bound = ray.put(bound)
+        self.pending: dict[ray.ObjectRef, tuple[_Worker, Work]] = {}
+
+    def results(self) -> Iterator[Done]:
+        workers = self._start(self.executor.n_workers or int(ray.cluster_resources().get("CPU", 1)))
+        self.executor.pids = [worker.pid for worker in workers]
+        try:
+            for worker in workers:
+                self._fill(worker)
+            while self.pending:
+                yield from self._collect(workers)
+        finally:
+            for worker in workers:
+                ray.kill(worker.actor)
+
+    def _collect(self, workers: list[_Worker]) -> Iterator[Done]:
+        ready, _ = ray.wait(list(self.pending), num_returns=1, timeout=BLOCK_SECONDS)
+        if not ready:
+            blocks = sorted(work.lo for _, work in self.pending.values())
+            raise ClusterError(f"no block finished within {BLOCK_SECONDS} s; in flight: blocks at {blocks}")
+        worker, work = self.pending.pop(ready[0])
+        try:
+            done = ray.get(ready[0], timeout=START_SECONDS)
+        except _LOST as error:
+            self._replace(workers, worker, work, error)
+            return
+        except RayTaskError as error:
+            raise _cause(error) from error
+        worker.queue.remove(work)
+        self._fill(worker)
+        yield done
+
+    def _fill(self, worker: _Worker) -> None:
+        while len(worker.queue) < IN_FLIGHT and (work := self._next()):
+            worker.queue.append(work)
+            self.pending[worker.actor.do.remote([self.bound], work)] = (worker, work)
+
+    def _next(self) -> Work | None:
+        return self.returned.popleft() if self.returned else next(self.blocks, None)
+
+    def _replace(self, workers: list[_Worker], dead: _Worker, work: Work, error: Exception) -> None:
+        """Put the blocks of a dead worker back and start another one. Only the block it worked on is charged."""
+        log.warning("worker %d died on block [%d, %d): %s", dead.pid, work.lo, work.hi, type(error).__name__)
+        running = dead.queue[0]
+        for reference in [r for r, (worker, _) in self.pending.items() if worker is dead]:
+            del self.pending[reference]
+        for lost in reversed(dead.queue):
+            self.returned.appendleft(Work(lost.lo, lost.hi, self._next_attempt(lost), lost.run_dir))
+        if _is_alive(dead.node):
+            self._charge(running, error)
+        workers.remove(dead)
+        workers.extend(fresh := self._start(1))
+        self.executor.pids = [worker.pid for worker in workers]
+        for worker in fresh:
+            self._fill(worker)
+
+    def _next_attempt(self, work: Work) -> str:
+        self.n_attempts += 1
+        return f"{work.attempt.split('.')[0]}.{self.n_attempts}"
+
+    def _charge(self, work: Work, error: Exception) -> None:
+        self.deaths[work.lo] = self.deaths.get(work.lo, 0) + 1
+        if self.deaths[work.lo] >= MAX_DEATHS:
+            raise EvaluationError(f"block [{work.lo}, {work.hi}) killed {MAX_DEATHS} workers; last: {error}") from error
+
+    def _start(self, n: int) -> list[_Worker]:
+        """Start n workers; the first compiles the kernels, so that the others find them in the cache."""
+        started = [self._warmed([self._actor()])[0]]
+        rest = [self._actor() for _ in range(n - 1)]
+        return started + self._warmed(rest)
+
+    def _actor(self) -> Any:
+        remote = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(BlockWorker)
+        return remote.remote(self.executor.cache_bytes)
+
+    def _warmed(self, actors: list[Any]) -> list[_Worker]:
+        try:
+            answers = ray.get([actor.warm.remote(self.kernels) for actor in actors], timeout=START_SECONDS)
+        except GetTimeoutError as error:
+            free = ray.available_resources().get("CPU", 0)
+            raise ClusterError(f"workers did not start within {START_SECONDS} s; {free:g} CPUs are free") from error
+        return [_Worker(actor, pid, node) for actor, (pid, node) in zip(actors, answers, strict=True)]
+
+
+def _is_alive(node: str) -> bool:
+    return any(known["NodeID"] == node and known["Alive"] for known in ray.nodes())
+
+
+def _cause(error: RayTaskError) -> Exception:
+    return error.cause if isinstance(error.cause, ForgeRayError) else EvaluationError(str(error.cause))
+
+
+def _protect_token() -> None:
+    """Ray writes its token world-readable; only the owner should read it."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    if token.exists() and stat.S_IMODE(token.stat().st_mode) != 0o600:
+        token.chmod(0o600)

@@ -1,0 +1,235 @@
+"""One block, one process: branch numbers → rows of metrics. No Ray. Thread-safe.
+
+1. Split the block by tree and drop the branches that the constraints exclude.
+2. Split each tree's branches into groups: equal values on the outer axes.
+3. Per group evaluate the cofactors into sleeves (distinct rows of weights and their number per bar) and derive each
+   sleeve's stay table and its prefix sums.
+4. Load the packed conditions that the group's inner values need and run the residual program: per branch the planes
+   of its sleeve number, cut to the traded bars.
+5. Branches with equal planes hold the same path: simulate one of them, give its sums to all.
+6. Finalize sums into metrics, judge the requirements, put the rows back in branch order as an Arrow table.
+
+The sums are integers, so the numbers of a branch depend on (plan, data, branch number) only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from forge_ray.catalog import SEGMENTS
+from forge_ray.engine.bind import BoundPlan
+from forge_ray.engine.cache import Cache
+from forge_ray.engine.rows import rows_of, schema
+from forge_ray.engine.values import INDICATOR_KERNELS, Evaluator
+from forge_ray.kernels import bits, finalize, simulate
+from forge_ray.kernels.compile import warm
+from forge_ray.plan import Op, Residual, axes_of
+from forge_ray.tree import AxisValue, Term
+
+MAX_PAIR_BYTES = 64 * 2**20
+CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Sleeves:
+    """The sleeves of a group, ready for the simulation kernel; see `kernels.simulate` for the shapes."""
+
+    rows: np.ndarray
+    starts: np.ndarray
+    columns: np.ndarray
+    weights: np.ndarray
+    paths: np.ndarray
+    logs: np.ndarray
+    prefix: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        return self.prefix.nbytes + self.logs.nbytes + self.paths.nbytes + self.rows.nbytes
+
+
+def evaluate(bound: BoundPlan, lo: int, hi: int, cache: Cache) -> pa.Table:
+    """Rows of the admitted branches in ``[lo, hi)``, in branch order."""
+    evaluator = Evaluator(bound.plan, bound.panel, cache)
+    tables = [schema(bound).empty_table()]
+    for term, branches, digits in _terms(bound, lo, hi):
+        metrics, paths = _evaluate_term(bound, evaluator, term, digits)
+        tables.append(rows_of(bound, term, branches, digits, metrics, paths))
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _terms(bound: BoundPlan, lo: int, hi: int) -> Iterator[tuple[Term, np.ndarray, np.ndarray]]:
+    grid = bound.plan.grid
+    for term in grid.terms:
+        branches = np.arange(max(lo, term.first), min(hi, term.first + term.size), dtype=np.int64)
+        if len(branches):
+            branches = branches[grid.admits(term, branches)]
+        if len(branches):
+            yield term, branches, grid.digits(term, branches)
+
+
+def _evaluate_term(
+    bound: BoundPlan, evaluator: Evaluator, term: Term, digits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Metrics (n, n_segments, n_metrics) and path hashes (n, 2) of branches of one tree."""
+    residual = bound.plan.residuals[term.tree]
+    metrics = np.empty((len(digits), len(SEGMENTS), len(finalize.COLUMNS)))
+    paths = np.empty((len(digits), 2), np.int64)
+    for members in _groups(bound, term, residual, digits):
+        values = _values(bound, term, digits[members[0]], residual.outer)
+        sleeves = _sleeves(bound, evaluator, residual, values)
+        for first in range(0, len(members), CHUNK):
+            chunk = members[first : first + CHUNK]
+            metrics[chunk], paths[chunk] = _evaluate_chunk(bound, evaluator, term, residual, sleeves, values, digits[chunk])
+    return metrics, paths
+
+
+def _groups(bound: BoundPlan, term: Term, residual: Residual, digits: np.ndarray) -> Iterator[np.ndarray]:
+    """Indices of the branches of each group, groups in the order of their outer values."""
+    outer = [k for k, a in enumerate(term.axes) if a in residual.outer]
+    order = np.lexsort(digits[:, outer[::-1]].T) if outer else np.arange(len(digits))
+    changed = np.any(np.diff(digits[order][:, outer], axis=0), axis=1)
+    yield from np.split(order, np.flatnonzero(changed) + 1)
+
+
+def _values(bound: BoundPlan, term: Term, digits: np.ndarray, axes: tuple[int, ...]) -> dict[int, AxisValue]:
+    """Values by axis index of one branch, for some of its axes."""
+    grid = bound.plan.grid
+    return {a: grid.axes[a].values[digits[term.axes.index(a)]] for a in axes}
+
+
+def _sleeves(
+    bound: BoundPlan, evaluator: Evaluator, residual: Residual, values: dict[int, AxisValue]
+) -> Sleeves:
+    key = ("sleeves", residual.cofactors, *(values[a] for a in residual.outer))
+    return evaluator.cache.get(key, lambda: _build_sleeves(bound, evaluator, residual, values), lambda s: s.nbytes)
+
+
+def _build_sleeves(
+    bound: BoundPlan, evaluator: Evaluator, residual: Residual, values: dict[int, AxisValue]
+) -> Sleeves:
+    allocations = [evaluator.allocation(cofactor, values) for cofactor in residual.cofactors]
+    traded = slice(bound.start, bound.start + bound.n)
+    offsets = np.cumsum([0, *(len(a.active) for a in allocations)])
+    rows = np.stack([offset + a.row_of[traded] for offset, a in zip(offsets, allocations, strict=False)])
+    dense = np.vstack([a.weights for a in allocations])
+    starts = np.concatenate([[0], np.cumsum((dense > 0).sum(axis=1))]).astype(np.int64)
+    columns, weights = np.nonzero(dense > 0)[1].astype(np.int64), dense[dense > 0]
+    paths = _path_lanes(bound, dense)[rows, np.arange(bound.n)]
+    stays = np.empty((*rows.shape, simulate.N_LANES), np.int64)
+    simulate.stay_table(
+        rows, bound.first_fill, starts, columns, weights, bound.panel.close, bound.cash_like, bound.cost, bound.cash,
+        bound.benchmark, bound.scales, paths, stays,
+    )  # fmt: skip
+    prefix = np.zeros((rows.shape[0], bound.n + 1, simulate.N_LANES), np.int64)
+    np.cumsum(stays, axis=1, out=prefix[:, 1:])
+    logs = np.ascontiguousarray(stays[:, :, simulate.LOG])
+    return Sleeves(rows, starts, columns, weights, paths, logs, prefix)
+
+
+def _path_lanes(bound: BoundPlan, dense: np.ndarray) -> np.ndarray:
+    """(n_rows, n, 2) int64: what holding a row on a bar adds to the hash of a position path.
+
+    A path's hash is the wrapping sum over its bars, so it depends on what is held when and on nothing else. Row hashes
+    are BLAKE2b of (ticker, weight) in ticker order; they are mixed with the date by the finalizer of SplitMix64.
+    """
+    hashes = np.array([_row_hash(bound.panel.tickers, row) for row in dense], np.uint64)
+    dates = bound.return_dates.astype(np.uint64)[:, None] * np.uint64(0x9E3779B97F4A7C15)
+    x = hashes[:, None, :] ^ dates[None, :, :]
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (x ^ (x >> np.uint64(31))).view(np.int64)
+
+
+def _row_hash(tickers: tuple[str, ...], row: np.ndarray) -> np.ndarray:
+    held = "".join(f"{tickers[k]}={row[k].hex()};" for k in np.flatnonzero(row))
+    return np.frombuffer(hashlib.blake2b(held.encode(), digest_size=16).digest(), np.uint64)
+
+
+def _evaluate_chunk(
+    bound: BoundPlan, evaluator: Evaluator, term: Term, residual: Residual, sleeves: Sleeves,
+    values: dict[int, AxisValue], digits: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Metrics and path hashes of some branches of one group."""
+    planes = _planes(bound, evaluator, term, residual, values, digits)
+    first_with: dict[bytes, int] = {}
+    same_as = np.array([first_with.setdefault(plane.tobytes(), len(first_with)) for plane in planes])
+    _, distinct = np.unique(same_as, return_index=True)
+    sums, drawdowns = _simulate(bound, sleeves, planes[distinct])
+    metrics = np.empty((len(distinct), len(SEGMENTS), len(finalize.COLUMNS)))
+    finalize.finalize(
+        sums, drawdowns, bound.class_in_segment, bound.classes, bound.scales, bound.risk_free, metrics
+    )
+    paths = sums[:, :, simulate.PATH :].sum(axis=1)
+    return metrics[same_as], paths[same_as]
+
+
+def _planes(
+    bound: BoundPlan, evaluator: Evaluator, term: Term, residual: Residual,
+    values: dict[int, AxisValue], digits: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """(n_branches, n_planes, n_words) of the traded bars."""
+    n_bars = len(bound.panel.dates)
+    mask = bits.bar_mask(bound.start, bound.start + bound.n, n_bars)
+    out = np.empty((len(digits), len(residual.planes), len(mask)), np.uint64)
+    if not residual.planes:
+        return out
+    tables, rows = [], np.empty((len(digits), len(residual.leaves)), np.int64)
+    for leaf, expression in enumerate(residual.leaves):
+        table, rows[:, leaf] = _leaf_rows(bound, evaluator, term, residual, expression, values, digits)
+        rows[:, leaf] += sum(len(t) for t in tables)
+        tables.append(table)
+    operations = np.array(residual.operations, np.int64)
+    registers = np.empty((residual.n_registers, len(mask)), np.uint64)
+    bits.residual_planes(
+        operations, np.array(residual.planes, np.int64), np.concatenate(tables), rows, mask, registers, out
+    )
+    return out
+
+
+def _leaf_rows(
+    bound: BoundPlan, evaluator: Evaluator, term: Term, residual: Residual, expression: int,
+    values: dict[int, AxisValue], digits: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The packed condition for each distinct combination of its inner axes, and which one each branch uses."""
+    inner = tuple(a for a in axes_of(bound.plan.expressions[expression].axes) if a in residual.inner)
+    own = digits[:, [term.axes.index(a) for a in inner]]
+    distinct, row_of = np.unique(own, axis=0, return_inverse=True) if inner else (own[:1], np.zeros(len(digits), int))
+    grid = bound.plan.grid
+    table = [
+        evaluator.bits(expression, values | {a: grid.axes[a].values[d] for a, d in zip(inner, row, strict=True)})
+        for row in distinct
+    ]
+    return np.stack(table), row_of.reshape(-1)
+
+
+def _simulate(bound: BoundPlan, sleeves: Sleeves, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    n_sleeves, n = sleeves.rows.shape
+    keeps_pairs = len(planes) > 1 and n_sleeves**2 * n * simulate.N_LANES * 8 <= MAX_PAIR_BYTES
+    shape = (n_sleeves, n_sleeves, n if keeps_pairs else 0)
+    sums = np.empty((len(planes), len(bound.class_in_segment), simulate.N_LANES), np.int64)
+    drawdowns = np.empty((len(planes), len(SEGMENTS)), np.int64)
+    simulate.simulate(
+        planes, bound.start, sleeves.logs, sleeves.prefix, sleeves.rows, bound.first_fill, sleeves.starts,
+        sleeves.columns, sleeves.weights, bound.panel.close, bound.cash_like, bound.cost, bound.cash, bound.benchmark,
+        bound.scales, sleeves.paths, bound.runs, bound.class_in_segment, np.zeros(shape, bool),
+        np.empty((*shape, simulate.N_LANES), np.int64), np.empty(n, np.int64), sums, drawdowns,
+    )  # fmt: skip
+    return sums, drawdowns
+
+
+def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
+    """Names of the kernels that a bound plan calls, for warming them up."""
+    plan = bound.plan
+    metrics = {str(m) for e in plan.expressions if e.op is Op.SERIES for m in plan.values_of(e.parameters[0])}
+    names = {INDICATOR_KERNELS[metric].name for metric in metrics}
+    return tuple(sorted(names | {k.name for k in (bits.residual_planes, simulate.stay_table, simulate.simulate, finalize.finalize)}))
+
+
+def warm_kernels(names: tuple[str, ...]) -> None:
+    """Compile kernels, or load them from this machine's cache, before the first block needs them."""
+    warm(names)

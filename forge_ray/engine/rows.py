@@ -1,0 +1,85 @@
+"""Rows: the Arrow schema of results and how outcomes become rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from forge_ray.catalog import METRICS, SEGMENTS
+from forge_ray.engine.bind import BoundPlan
+from forge_ray.kernels import finalize
+from forge_ray.plan import Requirement
+from forge_ray.tree import Axis, Term
+
+FIXED_COLUMNS = ("branch", "tree", "path", "status", "passed", "failed_requirements")
+METRIC_COLUMNS = tuple(f"{segment}_{metric.name}" for segment in SEGMENTS for metric in METRICS)
+
+_COLUMN_OF = {name: column for column, name in enumerate(finalize.COLUMNS)}
+_METRIC_ORDER = [_COLUMN_OF[metric.name] for metric in METRICS]
+
+
+def schema(bound: BoundPlan) -> pa.Schema:
+    """Columns of a run: branch, tree (if several), one per axis, path, status, passed, failed_requirements, metrics."""
+    several = [pa.field("tree", pa.string())] if len(bound.plan.trees) > 1 else []
+    axes = [pa.field(axis.id, _axis_type(axis)) for axis in bound.plan.grid.axes]
+    judged = [
+        pa.field("path", pa.binary(16)),
+        pa.field("status", pa.string()),
+        pa.field("passed", pa.bool_()),
+        pa.field("failed_requirements", pa.string()),
+    ]
+    metrics = [pa.field(name, pa.float64()) for name in METRIC_COLUMNS]
+    return pa.schema([pa.field("branch", pa.int64()), *several, *axes, *judged, *metrics])
+
+
+def rows_of(
+    bound: BoundPlan, term: Term, branches: np.ndarray, digits: np.ndarray, metrics: np.ndarray, paths: np.ndarray
+) -> pa.Table:
+    """The rows of some branches of one tree.
+
+    branches : (n,). digits : (n, n_axes of the term). metrics : (n, n_segments, n_metrics), NaN where undefined, in the
+    order of the finalizer. paths : (n, 2) int64.
+    """
+    failed = _failed(bound.requirements, metrics)
+    ordered = metrics[:, :, _METRIC_ORDER].reshape(len(branches), -1)
+    columns = {
+        "branch": pa.array(branches),
+        "tree": pa.repeat(pa.scalar(bound.tree_names[term.tree]), len(branches)),
+        "path": _binary(paths),
+        "status": pa.repeat(pa.scalar("ok"), len(branches)),
+        "passed": pa.array([not names for names in failed], pa.bool_()),
+        "failed_requirements": pa.array(failed, pa.string()),
+    }
+    for a, axis in enumerate(bound.plan.grid.axes):
+        columns[axis.id] = _axis_column(axis, term.axes.index(a), digits) if a in term.axes else None
+    for column, name in enumerate(METRIC_COLUMNS):
+        columns[name] = pa.array(ordered[:, column], from_pandas=True)
+    fields = schema(bound)
+    arrays = [
+        pa.nulls(len(branches), field.type) if columns[field.name] is None else columns[field.name] for field in fields
+    ]
+    return pa.Table.from_arrays(arrays, schema=fields)
+
+
+def _axis_type(axis: Axis) -> pa.DataType:
+    return pa.string() if axis.array.dtype.kind == "U" else pa.from_numpy_dtype(axis.array.dtype)
+
+
+def _axis_column(axis: Axis, place: int, digits: np.ndarray) -> pa.Array:
+    return pa.array(axis.array, _axis_type(axis)).take(pa.array(digits[:, place]))
+
+
+def _binary(paths: np.ndarray) -> pa.Array:
+    return pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(16), len(paths), [None, pa.py_buffer(np.ascontiguousarray(paths).tobytes())]
+    )
+
+
+def _failed(requirements: tuple[Requirement, ...], metrics: np.ndarray) -> list[str]:
+    """Names of the requirements that each branch misses, joined by "; "; an undefined metric misses its requirement."""
+    missed = np.empty((len(metrics), len(requirements)), bool)
+    for k, requirement in enumerate(requirements):
+        value = metrics[:, SEGMENTS.index(requirement.segment), _COLUMN_OF[requirement.metric]]
+        missed[:, k] = ~(value <= requirement.bound if requirement.at_most else value >= requirement.bound)
+    names = np.array([str(requirement) for requirement in requirements], object)
+    return ["; ".join(names[row]) if row.any() else "" for row in missed]

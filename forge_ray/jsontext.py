@@ -1,0 +1,205 @@
+"""The one strict JSON loader.
+
+Stricter than RFC 8259 where laxness hides mistakes: duplicate keys, NaN, Infinity and numbers that overflow to
+infinity are errors with line and column. Parsing is a loop over tokens with an explicit stack, so that depth is
+limited by `MAX_DEPTH` and never by the interpreter's recursion limit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+from forge_ray.errors import InputError, Problem, shown
+
+MAX_BYTES = 16 * 2**20
+MAX_DEPTH = 4_000
+MAX_VALUES = 2_000_000
+
+_TOKEN = re.compile(
+    r"""[ \t\n\r]*(?:
+        (?P<mark>[{}\[\],:])
+      | (?P<string>"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")
+      | (?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![0-9A-Za-z.+-])
+      | (?P<word>true|false|null)\b
+      | (?P<end>\Z)
+    )""",
+    re.VERBOSE,
+)
+_WORDS = {"true": True, "false": False, "null": None}
+
+
+class JsonError(InputError):
+    """Text that is not strict JSON."""
+
+
+def read_file(path: str | Path, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> object:
+    """Parse the JSON file at `path`. Errors name the file."""
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= max_bytes else b""
+    except OSError as error:
+        raise JsonError([Problem(str(path), error.strerror or str(error))]) from error
+    if size > max_bytes:
+        raise JsonError([Problem(str(path), f"{size:,} bytes; allowed: at most {max_bytes:,}")])
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise JsonError([Problem(f"{path}: byte {error.start}", "not UTF-8 text")]) from error
+    return parse(text, place=str(path), max_depth=max_depth)
+
+
+def parse(text: str, *, place: str = "", max_depth: int = MAX_DEPTH) -> object:
+    """Parse strict JSON text into dict, list, str, int, float, bool and None."""
+    parser = _Parser(text, place, max_depth)
+    return parser.run()
+
+
+class _Parser:
+    """A token loop. `stack` holds the open containers, `keys` the pending key of each (None in lists)."""
+
+    def __init__(self, text: str, place: str, max_depth: int):
+        self.text, self.place, self.max_depth = text, place, max_depth
+        self.stack: list[dict | list] = []
+        self.keys: list[str | None] = []
+        self.root: object = None
+        self.n_values = 0
+
+    def run(self) -> object:
+        expected, position = "value", 0
+        while True:
+            match = _TOKEN.match(self.text, position)
+            if match is None:
+                raise self.error(self._skip_space(position), "not a JSON value")
+            kind, token, start = match.lastgroup, match.group(match.lastgroup or 0), match.start(match.lastgroup or 0)
+            expected = self._step(expected, kind, token, start)
+            if expected == "done":
+                return self.root
+            position = match.end()
+
+    def _step(self, expected: str, kind: str | None, token: str, start: int) -> str:
+        if kind == "end":
+            if expected == "end":
+                return "done"
+            raise self.error(start, "the text ends too early")
+        if kind != "mark":
+            return self._scalar(expected, kind, token, start)
+        if token in "{[" and expected in ("value", "value or ]"):
+            return self._open({} if token == "{" else [], start)
+        if token in "}]" and self._may_close(expected, token):
+            return self._close()
+        if token == "," and expected == "comma or close":
+            return "key" if isinstance(self.stack[-1], dict) else "value"
+        if token == ":" and expected == "colon":
+            return "value"
+        raise self.error(start, f"found {token!r}, expected {expected}")
+
+    def _scalar(self, expected: str, kind: str | None, token: str, start: int) -> str:
+        if expected in ("key", "key or }"):
+            if kind != "string":
+                raise self.error(start, f"found {shown(token)}, expected a key in double quotes")
+            return self._key(json.loads(token), start)
+        if expected not in ("value", "value or ]"):
+            raise self.error(start, f"found {shown(token)}, expected {expected}")
+        if kind == "string":
+            value: object = json.loads(token)
+        elif kind == "number":
+            value = self._number(token, start)
+        else:
+            value = _WORDS[token]
+        self._put(value, start)
+        return "comma or close" if self.stack else "end"
+
+    def _number(self, token: str, start: int) -> int | float:
+        if token.lstrip("-").isdigit():
+            if len(token) > 400:
+                raise self.error(start, f"a number of {len(token)} digits")
+            return int(token)
+        number = float(token)
+        if not math.isfinite(number):
+            raise self.error(start, f"the number {token} is not finite")
+        return number
+
+    def _key(self, key: str, start: int) -> str:
+        if key in self.stack[-1]:
+            raise self.error(start, f"duplicate key {shown(key)}")
+        self.keys[-1] = key
+        return "colon"
+
+    def _put(self, value: object, start: int) -> None:
+        self.n_values += 1
+        if self.n_values > MAX_VALUES:
+            raise self.error(start, f"more than {MAX_VALUES:,} values")
+        if not self.stack:
+            self.root = value
+        elif isinstance(top := self.stack[-1], dict):
+            top[self.keys[-1]] = value
+        else:
+            top.append(value)
+
+    def _open(self, container: dict | list, start: int) -> str:
+        if len(self.stack) >= self.max_depth:
+            raise self.error(start, f"nested deeper than {self.max_depth:,} levels")
+        self._put(container, start)
+        self.stack.append(container)
+        self.keys.append(None)
+        return "key or }" if isinstance(container, dict) else "value or ]"
+
+    def _may_close(self, expected: str, token: str) -> bool:
+        if not self.stack or (token == "}") != isinstance(self.stack[-1], dict):
+            return False
+        return expected in ("comma or close", "key or }", "value or ]")
+
+    def _close(self) -> str:
+        self.stack.pop()
+        self.keys.pop()
+        return "comma or close" if self.stack else "end"
+
+    def _skip_space(self, position: int) -> int:
+        return len(self.text) - len(self.text[position:].lstrip(" \t\n\r"))
+
+    def error(self, position: int, message: str) -> JsonError:
+        line = self.text.count("\n", 0, position) + 1
+        column = position - self.text.rfind("\n", 0, position)
+        where = f"line {line}, column {column}"
+        return JsonError([Problem(f"{self.place}: {where}" if self.place else where, message)])
+
+
+def write(value: object, indent: int = 1) -> str:
+    """JSON text of any depth: like ``json.dumps`` with an indent, but with a stack instead of recursion."""
+    pieces: list[str] = []
+    stack: list[object] = [value]
+    depth = 0
+    while stack:
+        item = stack.pop()
+        if isinstance(item, _Verbatim):
+            depth -= item.closes
+            pieces.append(item.text)
+        elif isinstance(item, dict | list) and item:
+            stack.extend(reversed(_opened(item, indent, depth)))
+            depth += 1
+        else:
+            pieces.append(json.dumps(item, ensure_ascii=False, allow_nan=False))
+    return "".join(pieces)
+
+
+class _Verbatim:
+    """Text between values; `closes` marks the end of a container."""
+
+    def __init__(self, text: str, closes: bool = False):
+        self.text, self.closes = text, closes
+
+
+def _opened(container: dict | list, indent: int, depth: int) -> list[object]:
+    """What a container is written as: brackets, separators and its values, which are still to be written."""
+    inner, outer = "\n" + " " * indent * (depth + 1), "\n" + " " * indent * depth
+    brackets = "{}" if isinstance(container, dict) else "[]"
+    parts: list[object] = [_Verbatim(brackets[0])]
+    items = container.items() if isinstance(container, dict) else ((None, item) for item in container)
+    for k, (key, item) in enumerate(items):
+        label = "" if key is None else json.dumps(key, ensure_ascii=False) + ": "
+        parts += [_Verbatim(("," if k else "") + inner + label), item]
+    return [*parts, _Verbatim(outer + brackets[1], closes=True)]

@@ -1,0 +1,117 @@
+"""Three-valued conditions per bar, and the residual program that joins them per branch.
+
+A condition is two bool arrays over all calendar bars, `true` and `false`; a bar in neither is unknown. Packed, bar t is
+bit t % 64 of word t // 64. NaN compares as neither, so unknown needs no mask of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forge_ray.kernels.compile import kernel
+
+LOAD_TRUE, LOAD_FALSE, AND, OR, NOR, ONES = range(6)
+
+
+def compare(left: np.ndarray, right: np.ndarray | float, comparator: str) -> tuple[np.ndarray, np.ndarray]:
+    """(true, false) of ``left comparator right``; unknown where a value is NaN.
+
+    left, right : (n_bars,) or a number. comparator : lt, lte, gt, gte, crossAbove, crossBelow. A cross compares with
+    the previous bar and is unknown if any of its four values is, so it is unknown on bar 0.
+    """
+    match comparator:
+        case "lt":
+            return left < right, left >= right
+        case "lte":
+            return left <= right, left > right
+        case "gt":
+            return left > right, left <= right
+        case "gte":
+            return left >= right, left < right
+        case "crossAbove":
+            return _cross(left, right, np.less, np.greater_equal)
+        case "crossBelow":
+            return _cross(left, right, np.greater, np.less_equal)
+    raise ValueError(f"unknown comparator {comparator!r}")
+
+
+def _cross(left: np.ndarray, right: np.ndarray | float, before: np.ufunc, after: np.ufunc):
+    right = np.broadcast_to(right, left.shape)
+    true, known = np.zeros(left.shape, bool), np.zeros(left.shape, bool)
+    true[1:] = before(left[:-1], right[:-1]) & after(left[1:], right[1:])
+    missing = np.isnan(left) | np.isnan(right)
+    known[1:] = ~(missing[1:] | missing[:-1])
+    return true, known & ~true
+
+
+def persist(true: np.ndarray, false: np.ndarray, days: int) -> tuple[np.ndarray, np.ndarray]:
+    """Kleene AND over the last `days` bars: false if any of them is false, true if all are; else unknown."""
+    n_true, n_false = _count_last(true, days), _count_last(false, days)
+    return n_true == days, n_false > 0
+
+
+def _count_last(flags: np.ndarray, days: int) -> np.ndarray:
+    counts = np.cumsum(flags)
+    counts[days:] -= counts[:-days].copy()
+    return counts
+
+
+def pack(true: np.ndarray, false: np.ndarray) -> np.ndarray:
+    """(2, n_words) uint64 of a condition: row 0 the known true bars, row 1 the known false ones; tail bits are 0."""
+    packed = np.zeros((2, n_words(len(true)) * 8), np.uint8)
+    packed[0, : (len(true) + 7) // 8] = np.packbits(true, bitorder="little")
+    packed[1, : (len(true) + 7) // 8] = np.packbits(false, bitorder="little")
+    return packed.view(np.uint64)
+
+
+def unpack(words: np.ndarray, n_bars: int) -> np.ndarray:
+    """(n_bars,) bool of packed words."""
+    return np.unpackbits(words.view(np.uint8), count=n_bars, bitorder="little").view(bool)
+
+
+def n_words(n_bars: int) -> int:
+    return (n_bars + 63) // 64
+
+
+def bar_mask(first: int, last: int, n_bars: int) -> np.ndarray:
+    """Packed words with the bars ``first <= t < last`` set."""
+    flags = np.zeros(n_bars, bool)
+    flags[first:last] = True
+    return pack(flags, flags)[0]
+
+
+@kernel("in i8[:,:], in i8[:], in u8[:,:,:], in i8[:,:], in u8[:], out u8[:,:], out u8[:,:,:]")
+def residual_planes(operations, planes, bits, rows, mask, registers, out):
+    """Run the residual program of a group for every branch.
+
+    operations : (n_operations, 4) code, target register, operand, operand. planes : (n_planes,) registers to keep.
+    bits : (n_rows, 2, n_words) packed conditions. rows : (n_branches, n_leaves) row of each leaf for each branch.
+    mask : (n_words,) traded bars. registers : (n_registers, n_words) work space.
+    out : (n_branches, n_planes, n_words), written in full.
+    """
+    n_words = mask.shape[0]
+    for b in range(rows.shape[0]):
+        for o in range(operations.shape[0]):
+            code, target = operations[o, 0], operations[o, 1]
+            x, y = operations[o, 2], operations[o, 3]
+            if code == LOAD_TRUE:
+                for w in range(n_words):
+                    registers[target, w] = bits[rows[b, x], 0, w]
+            elif code == LOAD_FALSE:
+                for w in range(n_words):
+                    registers[target, w] = bits[rows[b, x], 1, w]
+            elif code == AND:
+                for w in range(n_words):
+                    registers[target, w] = registers[x, w] & registers[y, w]
+            elif code == OR:
+                for w in range(n_words):
+                    registers[target, w] = registers[x, w] | registers[y, w]
+            elif code == NOR:
+                for w in range(n_words):
+                    registers[target, w] = ~(registers[x, w] | registers[y, w])
+            else:
+                for w in range(n_words):
+                    registers[target, w] = mask[w]
+        for p in range(planes.shape[0]):
+            for w in range(n_words):
+                out[b, p, w] = registers[planes[p], w] & mask[w]

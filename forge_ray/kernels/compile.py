@@ -1,0 +1,149 @@
+"""How kernels compile: one decorator, declared types, compiled at the first call, kept on disk.
+
+A kernel is declared as a function and a signature in a small notation, one entry per argument::
+
+    @kernel("in f8[:], in i8, out f8[:]")
+    def rate_of_change(close, window, out): ...
+
+`in` arrays are read-only and C-contiguous (arrays from an object store are read-only; writable ones are accepted too),
+`out` arrays are writable. f8, i8, u8, b1 are float64, int64, uint64, bool. Importing this package compiles nothing.
+
+The cache folder is keyed by the content and the time of every file of this folder, the versions of Python, Numba and
+LLVM and the name and features of the CPU, because Numba's own index sees neither edits in other files nor another CPU.
+It is private to the user. With ``NUMBA_DISABLE_JIT=1`` kernels run as plain Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+from numba import types
+
+KERNELS: dict[str, Kernel] = {}
+
+_SCALARS = {"f8": types.float64, "i8": types.int64, "u8": types.uint64, "b1": types.boolean}
+_ARGUMENT = re.compile(r"(in|out) (f8|i8|u8|b1)(\[[:,]*\])?")
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
+_COMPILING = threading.RLock()
+_DAMAGED = (EOFError, pickle.UnpicklingError, ValueError, AttributeError, ImportError, IndexError, KeyError, TypeError)
+
+
+def device(function: Callable) -> Any:
+    """A function that kernels call; compiled as part of its callers."""
+    return numba.njit(function, **_OPTIONS)
+
+
+def kernel(signature: str) -> Callable[[Callable], Kernel]:
+    """Declare a kernel; see the module's docstring for the notation."""
+
+    def declare(function: Callable) -> Kernel:
+        return KERNELS.setdefault(function.__name__, Kernel(function, signature))
+
+    return declare
+
+
+class Kernel:
+    """A callable that compiles itself, or loads itself from the cache, when it is first called. Thread-safe."""
+
+    def __init__(self, function: Callable, signature: str):
+        self.function, self.signature, self.name = function, signature, function.__name__
+        self.__doc__ = function.__doc__
+        self._compiled: Callable | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        return (self._compiled or self.compiled(folder()))(*arguments)
+
+    def compiled(self, at: Path) -> Callable:
+        """The machine code, from the cache folder `at` if it is there, else compiled and put there."""
+        with _COMPILING:
+            if self._compiled is None:
+                self._compiled = self.function if numba.config.DISABLE_JIT else self._load(at)
+            return self._compiled
+
+    def _load(self, at: Path) -> Callable:
+        at.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            return self._compile(at)
+        except _DAMAGED:
+            # A cache file cut short by a full disk or a kill; a second failure is a real one.
+            self._forget(at)
+            return self._compile(at)
+
+    def _compile(self, at: Path) -> Callable:
+        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(at)
+        try:
+            return numba.njit(argument_types(self.signature), cache=True, **_OPTIONS)(self.function)
+        finally:
+            numba.config.CACHE_DIR = before
+
+    def _forget(self, at: Path) -> None:
+        for file in at.glob(f"*/*.{self.name}-*.nb[ci]"):
+            file.unlink(missing_ok=True)
+
+
+def argument_types(signature: str) -> tuple:
+    """Numba types of a signature. Raises ValueError naming the entry that cannot be read."""
+    return tuple(_argument_type(entry.strip()) for entry in re.split(r",\s*(?=in |out )", signature))
+
+
+def _argument_type(entry: str) -> Any:
+    match = _ARGUMENT.fullmatch(entry)
+    if not match:
+        raise ValueError(f"cannot read {entry!r} in a kernel signature; expected such as 'in f8[:,:]'")
+    direction, scalar, shape = match.groups()
+    if not shape:
+        return _SCALARS[scalar]
+    return types.Array(_SCALARS[scalar], shape.count(",") + 1, "C", readonly=direction == "in")
+
+
+@cache
+def folder() -> Path:
+    """The cache folder of this code on this CPU."""
+    base = os.environ.get("FORGE_RAY_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "forge_ray"
+    return Path(base) / "kernels" / _key()
+
+
+def _key() -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(f"{file.name} {file.stat().st_mtime_ns}".encode() + file.read_bytes())
+    cpu = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
+    digest.update(f"{sys.version} {numba.__version__} {llvmlite.__version__} {cpu} {features}".encode())
+    return digest.hexdigest()
+
+
+def warm(names: Iterable[str]) -> Path:
+    """Compile the named kernels, or load them from the cache, and return the cache folder.
+
+    A folder that does not exist yet is filled beside its place and renamed, so that it appears whole.
+    """
+    final = folder()
+    if final.exists() or numba.config.DISABLE_JIT:
+        for name in names:
+            KERNELS[name].compiled(final)
+        return final
+    final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=final.parent))
+    for name in names:
+        KERNELS[name].compiled(fresh)
+    try:
+        fresh.rename(final)
+    except OSError:
+        # Another process was first; what it cached is as good.
+        shutil.rmtree(fresh)
+    return final

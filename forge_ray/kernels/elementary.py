@@ -1,0 +1,71 @@
+"""The one log and the one exp of the value path: + − × ÷ only, so every x86-64 CPU gives the same bits.
+
+Argument reduction and polynomials are those of FreeBSD's msun (e_log.c, e_exp.c; Sun Microsystems 1993); powers of two
+are scaled by exact multiplications.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forge_ray.kernels.compile import device
+
+LN2_HIGH = 6.93147180369123816490e-01
+LN2_LOW = 1.90821492927058770002e-10
+SQRT_HALF, SQRT_TWO = 0.7071067811865476, 1.4142135623730951
+
+
+@device
+def log(x):
+    """Natural logarithm of x > 0, below 1 ulp of error; −inf at 0, NaN below 0 and for NaN."""
+    if not x > 0.0:
+        return -np.inf if x == 0.0 else np.nan
+    if x == np.inf:
+        return x
+    k = 0.0
+    while x > SQRT_TWO:
+        x *= 0.5
+        k += 1.0
+    while x < SQRT_HALF:
+        x *= 2.0
+        k -= 1.0
+    f = x - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    w = z * z
+    even = w * (3.999999999940941908e-01 + w * (2.222219843214978396e-01 + w * 1.531383769920937332e-01))
+    odd = z * (
+        6.666666666666735130e-01
+        + w * (2.857142874366239149e-01 + w * (1.818357216161805012e-01 + w * 1.479819860511658591e-01))
+    )
+    half_square = 0.5 * f * f
+    return k * LN2_HIGH - ((half_square - (s * (half_square + even + odd) + k * LN2_LOW)) - f)
+
+
+@device
+def exp(x):
+    """e to the power of x, below 1 ulp of error where the result is normal; inf above 709.78, 0 below −745.2."""
+    if np.isnan(x):
+        return x
+    if x > 709.782712893384:
+        return np.inf
+    if x < -745.2:
+        return 0.0
+    k = np.floor(x * 1.4426950408889634 + 0.5)
+    high, low = x - k * LN2_HIGH, k * LN2_LOW
+    r = high - low
+    t = r * r
+    c = r - t * (
+        1.66666666666666019037e-01
+        + t
+        * (-2.77777777770155933842e-03
+           + t * (6.61375632143793436117e-05 + t * (-1.65339022054652515390e-06 + t * 4.13813679705723846039e-08)))
+    )  # fmt: skip
+    y = 1.0 - ((low - (r * c) / (2.0 - c)) - high)
+    while k > 0.0:
+        y *= 2.0
+        k -= 1.0
+    while k < 0.0:
+        y *= 0.5
+        k += 1.0
+    return y

@@ -1,0 +1,7 @@
+"""One execution of a sweep, what it would do, and what it left behind."""
+
+from forge_ray.run.execution import Executor, Prepared, Progress, Result, execute, prepare, sharpe_by_luck
+from forge_ray.run.explanation import explain
+from forge_ray.run.reading import Run
+
+__all__ = ["Executor", "Prepared", "Progress", "Result", "Run", "execute", "explain", "prepare", "sharpe_by_luck"]

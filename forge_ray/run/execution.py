@@ -1,0 +1,196 @@
+"""`Run`: one execution of a sweep — prepare, compute the missing blocks, commit, finish.
+
+1. `prepare` compiles the plan, loads only the market data it needs and binds them.
+2. `execute` opens the store under the run id, asks which blocks are missing and hands them lazily to an executor.
+3. Every finished block is committed as it arrives; killed anywhere, the same call goes on with what is missing.
+
+What happens is told through events; nothing here prints.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, Protocol
+
+from forge_ray.catalog import BARS_PER_YEAR
+from forge_ray.cluster.work import Done, Work
+from forge_ray.data import load
+from forge_ray.engine import METRIC_COLUMNS, BoundPlan, bind
+from forge_ray.errors import CapacityError, IncompleteRunError, Problem
+from forge_ray.plan import compile_plan
+from forge_ray.store import LocalStore, write_payload
+from forge_ray.sweep import Sweep
+
+MIN_BLOCKS = 64
+MAX_BLOCK = 4096
+BYTES_PER_ROW = 8 * (len(METRIC_COLUMNS) + 8)
+EULER_GAMMA = 0.5772156649015329
+
+
+class Executor(Protocol):
+    """Turns blocks into finished blocks, in any order. Closing the iterator drops what is not finished."""
+
+    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Iterator[Done]: ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told after every commit. `branches` of `total` are committed, `computed` of them by this call."""
+
+    branches: int
+    total: int
+    computed: int
+    passed: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run ended with; `computed` branches were evaluated by this call, the others were there already."""
+
+    run_id: str
+    path: str
+    branches: int
+    distinct: int
+    computed: int
+    passed: int
+    seconds: float
+    status: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sweep bound to its data. `run_id` identifies everything that can change a stored byte."""
+
+    sweep: Sweep
+    bound: BoundPlan
+    run_id: str
+
+    @property
+    def spec(self) -> bytes:
+        identity = self.sweep.identity(self.bound.panel.fingerprint)
+        return json.dumps(identity, sort_keys=True, indent=1).encode()
+
+
+def prepare(sweep: Sweep) -> Prepared:
+    """Compile, load, bind. Raises `InputError` for anything that cannot work; leaves nothing behind."""
+    plan = compile_plan(sweep.trees, sweep.grid, sweep.execution)
+    source = sweep.data
+    panel = load(
+        source.source,
+        plan.tickers,
+        benchmark=sweep.benchmark,
+        start=source.start,
+        end=source.end,
+        clean=source.clean,
+    )
+    bound = bind(plan, panel, sweep.split, sweep.requirements, sweep.keep, sweep.tree_names)
+    return Prepared(sweep, bound, sweep.run_id(panel.fingerprint))
+
+
+def execute(
+    prepared: Prepared,
+    executor: Executor,
+    out: str | Path = "runs",
+    *,
+    fresh: bool = False,
+    take_over: bool = False,
+    block_size: int | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Result:
+    """Run what is missing and finish. `fresh` throws an existing run of the same sweep away first."""
+    began = time.perf_counter()
+    grid = prepared.bound.plan.grid
+    check_capacity(prepared, out)
+    root = Path(out)
+    if fresh:
+        _remove(root, prepared, take_over)
+    store = LocalStore.create_or_open(
+        root, prepared.run_id, prepared.spec, block_size or block_size_for(grid.size), grid.size, take_over=take_over
+    )
+    with closing(store):
+        computed = 0
+        if not store.finished:
+            computed = _compute(prepared, executor, store, began, on_progress)
+            store.finish(_summary(store, prepared))
+        summary = store.summary()
+        return Result(
+            run_id=prepared.run_id,
+            path=str(store.path),
+            branches=summary["branches"],
+            distinct=summary["distinct"],
+            computed=computed,
+            passed=summary["passed"],
+            seconds=round(time.perf_counter() - began, 3),
+            status="done",
+        )
+
+
+def block_size_for(size: int) -> int:
+    """At least `MIN_BLOCKS` blocks where the space allows, none larger than `MAX_BLOCK` branches."""
+    return max(1, min(MAX_BLOCK, size // MIN_BLOCKS))
+
+
+def check_capacity(prepared: Prepared, out: str | Path) -> None:
+    """Refuse what cannot fit on the disk, before any work. Raises `CapacityError` with the count."""
+    size = prepared.bound.plan.grid.size
+    existing = next(p for p in (Path(out).absolute(), *Path(out).absolute().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if size * BYTES_PER_ROW > free:
+        text = f"{size:,} branches need about {size * BYTES_PER_ROW:,} bytes of rows; {free:,} are free at {existing}"
+        raise CapacityError([Problem("space", f"{text}; narrow the axes")])
+
+
+def sharpe_by_luck(n_trials: int, n_days: int) -> float | None:
+    """Yearly Sharpe ratio that the best of n independent branches without any skill shows on average.
+
+    E[max_N] ≈ (1 − γ)·Z(1 − 1/N) + γ·Z(1 − 1/(N·e)) standard errors (Bailey & López de Prado 2014), one standard error
+    of a yearly Sharpe ratio being √(252/n). None for fewer than 2 trials or no day.
+    """
+    if n_trials < 2 or n_days < 1:
+        return None
+    z = NormalDist().inv_cdf
+    expected = (1 - EULER_GAMMA) * z(1 - 1 / n_trials) + EULER_GAMMA * z(1 - 1 / (n_trials * math.e))
+    return expected * math.sqrt(BARS_PER_YEAR / n_days)
+
+
+def _compute(
+    prepared: Prepared, executor: Executor, store: LocalStore, began: float, on_progress: Callable[[Progress], None]
+) -> int:
+    """Evaluate and commit the missing blocks; returns how many branches that were."""
+    bound, computed = prepared.bound, 0
+    total = bound.plan.grid.admitted
+    blocks = (Work(lo, hi, str(store.epoch), str(store.path)) for lo, hi in store.missing())
+    with closing(executor.run(bound, blocks)) as finished:
+        for done in finished:
+            if done.payload is not None:
+                write_payload(store.path, done.receipt.parts[0], done.payload)
+            store.commit([done.receipt])
+            counts = store.counts()
+            computed += done.receipt.counts["branches"]
+            on_progress(Progress(counts["branches"], total, computed, counts["passed"], time.perf_counter() - began))
+    if next(store.missing(), None) is not None:
+        raise IncompleteRunError(f"{store.path}: blocks are missing; run the same command again to go on")
+    return computed
+
+
+def _summary(store: LocalStore, prepared: Prepared) -> dict[str, Any]:
+    counts = store.counts()
+    return {**counts, "distinct": store.distinct_paths(), "name": prepared.sweep.name}
+
+
+def _remove(root: Path, prepared: Prepared, take_over: bool) -> None:
+    """Throw the run's folder away, holding its lock so that nobody else is writing there."""
+    path = root / prepared.run_id
+    if path.exists():
+        grid = prepared.bound.plan.grid
+        with closing(LocalStore.create_or_open(root, prepared.run_id, prepared.spec, 1, grid.size, take_over=take_over)):
+            shutil.rmtree(path)

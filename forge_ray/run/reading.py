@@ -1,0 +1,126 @@
+"""Reading runs: a handle to what is stored, the leaderboard, one branch in full. Nothing is computed anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forge_ray import jsontext
+from forge_ray.catalog import METRIC_BY_NAME, METRICS, SEGMENTS
+from forge_ray.engine import METRIC_COLUMNS
+from forge_ray.errors import InputError, Problem, unknown
+from forge_ray.store import LocalStore
+from forge_ray.tree import Where, fill, from_canonical, parse_tree, to_json
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Run:
+    """A stored run, finished or not. Reads a snapshot of what is committed; never writes."""
+
+    def __init__(self, path: str | Path):
+        self.store = LocalStore.read(Path(path))
+        self.spec: dict[str, Any] = jsontext.parse(self.store.spec.decode())  # type: ignore[assignment]
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
+
+    @property
+    def axes(self) -> list[str]:
+        return list(self.spec["axis_order"])
+
+    @property
+    def has_split(self) -> bool:
+        return self.spec["split"] != "none"
+
+    def frame(self) -> pl.DataFrame:
+        """Every stored row, in branch order."""
+        return self.store.frame()
+
+    def top(self, by: str | None = None, n: int = 10, where: str | None = None) -> pl.DataFrame:
+        """The n best rows by a metric column (default ``is_sharpe``, ``full_sharpe`` without a split).
+
+        Best is high or low as the catalogue says; rows without a value are left out; ties go to the lower branch.
+        where : a condition over columns. Raises `InputError` for unknown columns.
+        """
+        metric = self.metric(by)
+        columns = self.store.columns
+        predicate = None if where is None else _where(where, tuple(columns))
+        return self.store.best(metric, METRIC_BY_NAME[metric.partition("_")[2]].better == "high", n, predicate)
+
+    def metric(self, by: str | None) -> str:
+        """The metric column to rank by."""
+        column = by or ("is_sharpe" if self.has_split else "full_sharpe")
+        if column not in METRIC_COLUMNS:
+            raise InputError([unknown("--by", "metric column", column, METRIC_COLUMNS)])
+        return column
+
+    def branch(self, branch: int) -> dict[str, Any]:
+        """One branch: values, verdict, all metrics of all segments with the reason of each null, its concrete tree."""
+        row = self.store.row(branch)
+        if row is None:
+            raise InputError([Problem(f"branch {branch}", self._why_missing(branch))])
+        tree = self.spec["tree_names"].index(row["tree"]) if "tree" in row else 0
+        template = parse_tree(from_canonical(self.spec["trees"][tree]))
+        values = {name: row[name] for name in template.axes()}
+        return {
+            "branch": branch,
+            **({"tree_name": row["tree"]} if "tree" in row else {}),
+            "values": values,
+            "status": row["status"],
+            "passed": row["passed"],
+            "failed_requirements": [name for name in row["failed_requirements"].split("; ") if name],
+            "path": row["path"].hex(),
+            "metrics": {segment: {m.name: row[f"{segment}_{m.name}"] for m in METRICS} for segment in SEGMENTS},
+            "nulls": {
+                f"{segment}.{m.name}": reason_of_null(m.name, row, segment)
+                for segment in SEGMENTS
+                for m in METRICS
+                if row[f"{segment}_{m.name}"] is None
+            },
+            "tree": to_json(fill(template, values)),
+        }
+
+    def _why_missing(self, branch: int) -> str:
+        if branch >= self.store.size:
+            return f"not in this space; allowed: 0 to {self.store.size - 1:,}"
+        if not self.store.is_committed(branch):
+            return "its block is not computed yet"
+        return "has no row: the constraints exclude it, or the run keeps passing branches only"
+
+
+def _where(text: str, columns: tuple[str, ...]) -> Where:
+    try:
+        return Where(text, columns)
+    except ValueError as error:
+        raise InputError([Problem("--where", str(error))]) from error
+
+
+def reason_of_null(metric: str, row: Mapping[str, Any], segment: str) -> str:
+    """Why a metric of a segment has no value; a function of the row."""
+    value = {m.name: row[f"{segment}_{m.name}"] for m in METRICS}
+    n = value["n_days"]
+    if n == 0:
+        return "the segment has no bars"
+    match metric:
+        case "skew" | "kurtosis_excess" if value["volatility"] != 0.0:
+            return f"{n:.0f} bars are too few"
+        case "sharpe" | "skew" | "kurtosis_excess":
+            return "returns have no variance"
+        case "sortino":
+            return "no down day"
+        case "win_rate":
+            return "no up and no down day"
+        case "timar" | "timar_max_drawdown" if value["time_in_market"] == 0.0:
+            return "never in the market"
+        case "calmar" | "timar_max_drawdown":
+            return "no drawdown"
+        case "treynor" if value["beta"] is not None:
+            return "beta is not positive"
+        case _:
+            return "no benchmark, or it has no variance in this segment"

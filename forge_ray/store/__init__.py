@@ -1,0 +1,19 @@
+"""The results of runs: parts that workers write once, a catalogue that says what exists, readers that check every byte."""
+
+from forge_ray.store.encode import content_hash, encode, encode_part, write_part, write_payload
+from forge_ray.store.receipts import Part, Receipt
+from forge_ray.store.store import LocalStore, MissingRunError, Predicate, ResultStore
+
+__all__ = [
+    "LocalStore",
+    "MissingRunError",
+    "Part",
+    "Predicate",
+    "Receipt",
+    "ResultStore",
+    "content_hash",
+    "encode",
+    "encode_part",
+    "write_part",
+    "write_payload",
+]

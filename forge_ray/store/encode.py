@@ -1,0 +1,177 @@
+"""Parts: Arrow tables as files that are written once and never trusted unread.
+
+A file carries page checksums, and its receipt a SHA-256 of all its bytes. Both are needed: page checksums do not cover
+the footer, where one flipped bit renames a column. The content hash is over values instead of bytes, so that two
+computations of a block can be compared whatever wrote them.
+
+Files get their final, unique name at once, are created exclusively and never renamed: a half-written one has no
+receipt, and what has no record in the catalogue does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from forge_ray.errors import CorruptPartError, StoreError, shown
+from forge_ray.store.receipts import Part
+
+_PART_PATH = re.compile(r"[a-z][a-z0-9_]*/[0-9]+-[0-9]+-[A-Za-z0-9._-]+\.parquet")
+
+
+def encode(table: pa.Table) -> bytes:
+    """Parquet: zstd, byte-stream split and no dictionary for floats, checksums on every page. Equal tables, equal bytes."""
+    floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    others = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table.combine_chunks(),
+        sink,
+        compression="zstd",
+        use_dictionary=others,
+        use_byte_stream_split=floats,
+        write_page_checksum=True,
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def content_hash(table: pa.Table) -> str:
+    """BLAKE2b-128 over names, types and values of the columns, as 32 hex digits.
+
+    Floats count by their bits: NaN equals itself, 0.0 is not -0.0. Null is a value of its own, whatever lies beneath it.
+    Chunks, slices and schema metadata do not count. Raises `StoreError` for nested and dictionary columns.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for field, column in zip(table.schema, table.columns, strict=True):
+        valid = pc.is_valid(column).cast(pa.uint8()).combine_chunks()
+        values = column.drop_null().combine_chunks()
+        for piece in (field.name.encode(), str(field.type).encode(), _fixed(valid), *_pieces(field, values)):
+            digest.update(len(piece).to_bytes(8, "little"))
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def encode_part(table_name: str, lo: int, hi: int, attempt: str, table: pa.Table) -> tuple[Part, bytes]:
+    """The part of block [lo, hi) and the bytes of its file, not yet written. `attempt` makes the name unique."""
+    data = encode(table)
+    path = f"{table_name}/{lo}-{hi}-{attempt}.parquet"
+    part = Part(table_name, path, table.num_rows, len(data), hashlib.sha256(data).hexdigest(), content_hash(table))
+    locate(Path(), part.path)
+    return part, data
+
+
+def write_part(run_dir: Path, table_name: str, lo: int, hi: int, attempt: str, table: pa.Table) -> Part:
+    """Write the rows of block [lo, hi) durably under their final name.
+
+    Raises `StoreError` if the name is taken or the disk refuses; nothing half-done is left behind.
+    """
+    part, data = encode_part(table_name, lo, hi, attempt, table)
+    write_new(locate(run_dir, part.path), data)
+    return part
+
+
+def write_payload(run_dir: Path, part: Part, payload: bytes) -> None:
+    """Write what a worker encoded with `encode_part` because it could not reach the folder. Errors as `write_part`."""
+    path = locate(run_dir, part.path)
+    _check_bytes(path, part, payload)
+    write_new(path, payload)
+
+
+def read_part(run_dir: Path, part: Part, columns: list[str] | None = None) -> pa.Table:
+    """The rows of a part, or some columns of them. Raises `CorruptPartError` unless every byte is as it was committed."""
+    path = locate(run_dir, part.path)
+    try:
+        data = path.read_bytes()
+        _check_bytes(path, part, data)
+        table = pq.read_table(pa.BufferReader(data), columns=columns, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptPartError(f"{path}: {error}") from error
+    if table.num_rows != part.rows:
+        raise CorruptPartError(f"{path}: {table.num_rows:,} rows; the catalogue says {part.rows:,}")
+    return table
+
+
+def locate(run_dir: Path, part_path: str) -> Path:
+    """Where a part lies. Receipts and catalogues come from outside, so a path that leaves the folder is refused."""
+    if not _PART_PATH.fullmatch(part_path):
+        raise StoreError(f"{run_dir}: {shown(part_path)} is no part; expected TABLE/LO-HI-ATTEMPT.parquet")
+    return run_dir / part_path
+
+
+def is_part(part_path: str) -> bool:
+    """Whether a path, relative to the run's folder, is named like a part."""
+    return _PART_PATH.fullmatch(part_path) is not None
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Create a file and make it and its name durable. Raises `StoreError`, leaving nothing behind, if that fails."""
+    try:
+        file = path.open("xb")
+    except OSError as error:
+        raise _refused(path, len(data), error) from error
+    try:
+        with file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fsync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):  # a file that cannot be removed either is an orphan: ignored, and collected later
+            path.unlink()
+        raise _refused(path, len(data), error) from error
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _refused(path: Path, size: int, error: OSError) -> StoreError:
+    existing = next(folder for folder in path.absolute().parents if folder.exists())
+    free = shutil.disk_usage(existing).free
+    return StoreError(f"{path}: cannot write {size:,} bytes: {error.strerror}; {free:,} bytes are free")
+
+
+def _check_bytes(path: Path, part: Part, data: bytes) -> None:
+    if len(data) != part.bytes:
+        raise CorruptPartError(f"{path}: {len(data):,} bytes; the catalogue says {part.bytes:,}")
+    if (found := hashlib.sha256(data).hexdigest()) != part.sha256:
+        raise CorruptPartError(f"{path}: SHA-256 {found}; the catalogue says {part.sha256}")
+
+
+def _pieces(field: pa.Field, values: pa.Array) -> list[bytes | memoryview]:
+    """The bytes of a column without nulls: its values, or lengths and joined bytes for text."""
+    kind = field.type
+    if pa.types.is_boolean(kind):
+        return [_fixed(values.cast(pa.uint8()))]
+    if pa.types.is_primitive(kind) or pa.types.is_fixed_size_binary(kind):
+        return [_fixed(values)]
+    if kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()):
+        wide = values.cast(pa.large_binary())
+        return [_fixed(pc.binary_length(wide)), _joined(wide)]
+    raise StoreError(f"column {field.name!r}: cannot store {kind}; allowed: numbers, times, booleans, text and binary")
+
+
+def _fixed(values: pa.Array) -> memoryview:
+    buffer, width = values.buffers()[1], values.type.bit_width // 8
+    return memoryview(buffer or b"")[values.offset * width : (values.offset + len(values)) * width]
+
+
+def _joined(values: pa.LargeBinaryArray) -> memoryview:
+    if not len(values):
+        return memoryview(b"")
+    offsets = memoryview(values.buffers()[1]).cast("q")
+    first, last = offsets[values.offset], offsets[values.offset + len(values)]
+    return memoryview(values.buffers()[2] or b"")[first:last]

@@ -1,0 +1,61 @@
+"""The lock of a run: one driver at a time, for as long as it lives.
+
+`flock` is released by the kernel when its holder dies, so no lock is ever stale. It does not stop a holder that still
+lives from being replaced: `take_over` puts a new lock file in its place, and from then on the epoch in the catalogue
+refuses whatever the old holder tries to commit.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from forge_ray.errors import StoreError, StoreLockedError
+
+
+class RunLock:
+    """Held from construction to `close`. Raises `StoreLockedError` naming pid and host of the holder."""
+
+    def __init__(self, path: Path, *, take_over: bool = False):
+        try:
+            self._file = _acquire(path, take_over)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot lock: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Let go. The file stays: removing it would let two drivers lock two files of the same name."""
+        os.close(self._file)
+
+
+def _acquire(path: Path, take_over: bool) -> int:
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(file, 1000, 0).decode(errors="replace").strip()
+            os.close(file)
+            if not take_over:
+                raise StoreLockedError(_refusal(path, holder)) from error
+            take_over = False
+            path.unlink(missing_ok=True)
+            continue
+        except OSError:
+            os.close(file)
+            raise
+        if _is_current(file, path):
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            return file
+        os.close(file)
+
+
+def _is_current(file: int, path: Path) -> bool:
+    """Whether the locked file is still the one of that name: somebody may have replaced it between open and lock."""
+    return path.exists() and os.path.samestat(os.fstat(file), path.stat())
+
+
+def _refusal(path: Path, holder: str) -> str:
+    return f"{path.parent}: held by {holder or 'another process'}; wait for it, end it, or take the run over (--take-over)"

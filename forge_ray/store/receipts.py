@@ -1,0 +1,32 @@
+"""Receipts: what a worker hands back for a finished block, and all that the catalogue records of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One file of a block: the rows of one table.
+
+    path : relative to the run's folder. bytes, sha256 : of the file. content : hash of the columns, see `content_hash`.
+    """
+
+    table: str
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    content: str
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """A finished block [lo, hi).
+
+    counts : branches evaluated ("branches"), by status, and how many "passed". seconds : wall time of the evaluation.
+    """
+
+    lo: int
+    hi: int
+    parts: tuple[Part, ...]
+    counts: dict[str, int]
+    seconds: float

@@ -1,0 +1,366 @@
+"""`Sweep`: the frozen, hashed specification of a search, and how a job file becomes one.
+
+1. Read the job's JSON and its trees; collect every problem.
+2. Put axes where they are addressed by paths; `$name` already stands in the trees.
+3. Read the values of every axis against the fields that use it; check combinations that contradict each other.
+4. Read constraints, execution, split, requirements.
+
+Nothing is enumerated: the size of the space is arithmetic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from forge_ray import jsontext
+from forge_ray.catalog import METRICS, SEGMENTS
+from forge_ray.data import CLEAN_POLICIES, Split, parse_split
+from forge_ray.engine import FIXED_COLUMNS, METRIC_COLUMNS
+from forge_ray.errors import InputError, Problem, shown, unknown
+from forge_ray.plan import Execution, Requirement, read_execution, read_requirements
+from forge_ray.tree import (
+    Axis,
+    Grid,
+    Placeholder,
+    Tree,
+    Where,
+    address,
+    axis_values,
+    canonical,
+    digest,
+    read_tree,
+    unused_axes,
+    uses,
+)
+from forge_ray.tree.domains import Domain
+from forge_ray.tree.parse import cross_problems
+
+ENGINE_VERSION = 1
+"""Raised by hand whenever the meaning of a stored number changes."""
+
+_AXIS_ID = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_FIELDS = ("name", "data", "benchmark", "tree", "trees", "axes", "where", "execution", "split", "require", "keep")
+_DATA_FIELDS = ("source", "start", "end", "clean")
+KEEP = ("all", "passing")
+
+
+class JobError(InputError):
+    """A job that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where market data come from. Bars outside start..end do not exist, also not for indicators."""
+
+    source: str
+    start: date | None = None
+    end: date | None = None
+    clean: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What to search, on what, judged how. `tree_names` label the rows if there are several trees."""
+
+    name: str
+    data: Source
+    benchmark: str | None
+    trees: tuple[Tree, ...]
+    tree_names: tuple[str, ...]
+    grid: Grid
+    execution: Execution
+    split: Split
+    requirements: tuple[Requirement, ...]
+    keep: str
+
+    def identity(self, data_fingerprint: str) -> dict[str, Any]:
+        """Everything that can change a stored byte, as canonical JSON; `run_id` is its hash."""
+        return {
+            "engine": ENGINE_VERSION,
+            "metrics": [metric.name for metric in METRICS],
+            "data": data_fingerprint,
+            "benchmark": self.benchmark,
+            "trees": [canonical(tree) for tree in self.trees],
+            "tree_names": list(self.tree_names) if len(self.trees) > 1 else [],
+            "axes": {axis.id: list(axis.values) for axis in self.grid.axes},
+            "axis_order": [axis.id for axis in self.grid.axes],
+            "where": [where.text for where in self.grid.where],
+            "execution": {name: _json(getattr(self.execution, name)) for name in Execution.__struct_fields__},
+            "split": self.split.canonical(),
+            "require": [str(requirement) for requirement in self.requirements],
+            "keep": self.keep,
+        }
+
+    def run_id(self, data_fingerprint: str) -> str:
+        """32 hex digits."""
+        return digest(self.identity(data_fingerprint))
+
+
+def _json(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def read_job(path: str | Path, settings: Iterable[str] = ()) -> Sweep:
+    """Read a job file; `settings` are ``KEY=VALUE`` overrides with dotted keys. Tree files are relative to it."""
+    job = jsontext.read_file(path)
+    return parse_job(with_settings(job, settings), folder=Path(path).parent)
+
+
+def with_settings(job: object, settings: Iterable[str]) -> object:
+    """The job with overrides applied. A value is JSON if it reads as JSON, else a string."""
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise JobError([Problem("--set", f"expected KEY=VALUE, got {shown(setting)}")])
+        try:
+            value = jsontext.parse(text)
+        except jsontext.JsonError:
+            value = text
+        _put(job, key, value)
+    return job
+
+
+def _put(job: object, key: str, value: object) -> None:
+    target, *steps = job, *key.split(".")
+    for step in steps[:-1]:
+        target = target.setdefault(step, {}) if isinstance(target, dict) else None
+    if not isinstance(target, dict):
+        raise JobError([Problem(f"--set {key}", "does not lead to a field of an object")])
+    target[steps[-1]] = value
+
+
+def parse_job(job: object, *, folder: Path = Path()) -> Sweep:
+    """Read a job object. Raises `JobError` with every problem found."""
+    if not isinstance(job, dict):
+        raise JobError([Problem("job", f"expected an object, got {shown(job)}")])
+    return _JobReader(job, folder).sweep()
+
+
+class _JobReader:
+    def __init__(self, job: dict, folder: Path):
+        self.job, self.folder = job, folder
+        self.problems: list[Problem] = [unknown(key, "field", key, _FIELDS) for key in job if key not in _FIELDS]
+
+    def sweep(self) -> Sweep:
+        names, trees = self.trees()
+        trees, grid = self.space(trees)
+        execution, execution_problems = read_execution(self.job.get("execution", {}), "execution")
+        requirements, requirement_problems = read_requirements(self.job.get("require", {}), "require")
+        self.problems += execution_problems + requirement_problems
+        data, split = self.data(), self.split()
+        benchmark, keep, name = self.text("benchmark", None), self.keep(), self.text("name", "sweep")
+        if self.problems or split is None:
+            raise JobError(self.problems)
+        return Sweep(
+            name or "sweep", data, benchmark, trees, names, grid, execution, split, tuple(requirements), keep
+        )
+
+    def problem(self, place: str, message: str) -> None:
+        self.problems.append(Problem(place, message))
+
+    def text(self, key: str, default: str | None) -> str | None:
+        value = self.job.get(key, default)
+        if value is not None and not isinstance(value, str):
+            self.problem(key, f"expected a string, got {shown(value)}")
+            return default
+        return value
+
+    def keep(self) -> str:
+        value = self.job.get("keep", "all")
+        if value not in KEEP:
+            self.problems.append(unknown("keep", "value", value, KEEP))
+        return str(value)
+
+    def split(self) -> Split | None:
+        try:
+            return parse_split(self.job.get("split", {"holdout": "30%"}), "split")
+        except InputError as error:
+            self.problems += error.problems
+            return None
+
+    def data(self) -> Source:
+        value = self.job.get("data")
+        if isinstance(value, str):
+            return Source(self.resolved(value))
+        if not isinstance(value, dict) or not isinstance(value.get("source"), str):
+            self.problem("data", f'expected a source such as "sample:us20" or {{"source": …}}, got {shown(value)}')
+            return Source("")
+        self.problems += [unknown(f"data.{key}", "field", key, _DATA_FIELDS) for key in value if key not in _DATA_FIELDS]
+        start, end = self.date(value, "start"), self.date(value, "end")
+        if start and end and start > end:
+            self.problem("data", f"start {start} is after end {end}")
+        return Source(self.resolved(value["source"]), start, end, self.clean(value.get("clean", [])))
+
+    def resolved(self, source: str) -> str:
+        """A folder is relative to the job file; a sample is a name."""
+        return source if source.startswith("sample:") else str(self.folder / source)
+
+    def date(self, data: dict, key: str) -> date | None:
+        value = data.get(key)
+        try:
+            return None if value is None else date.fromisoformat(value)
+        except (TypeError, ValueError):
+            self.problem(f"data.{key}", f"expected a date as YYYY-MM-DD, got {shown(value)}")
+            return None
+
+    def clean(self, value: object) -> tuple[str, ...]:
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, list):
+            self.problem("data.clean", f"expected a list of policies, got {shown(value)}")
+            return ()
+        self.problems += [unknown("data.clean", "policy", item, CLEAN_POLICIES) for item in items
+                          if item not in CLEAN_POLICIES]  # fmt: skip
+        return tuple(str(item) for item in items)
+
+    def trees(self) -> tuple[tuple[str, ...], list[Tree]]:
+        if ("tree" in self.job) == ("trees" in self.job):
+            self.problem("tree", 'expected either "tree" or "trees"')
+            return (), []
+        if "tree" in self.job:
+            return ("tree",), [self.tree(self.job["tree"], "tree")]
+        files = self.job["trees"]
+        if not isinstance(files, list) or not files or not all(isinstance(file, str) for file in files):
+            self.problem("trees", f"expected a list of tree files, got {shown(files)}")
+            return (), []
+        for file in {file for file in files if files.count(file) > 1}:
+            self.problem("trees", f"{file!r} is listed {files.count(file)} times; each tree once")
+        return tuple(files), [tree for file in files if (tree := self.tree_file(file))]
+
+    def tree_file(self, file: str) -> Tree | None:
+        try:
+            data = jsontext.read_file(self.folder / file)
+        except jsontext.JsonError as error:
+            self.problems += error.problems
+            return None
+        return self.tree(data, file)
+
+    def tree(self, data: object, place: str) -> Tree:
+        tree, problems = read_tree(data, place=place)
+        self.problems += problems
+        return tree
+
+    def space(self, trees: list[Tree]) -> tuple[tuple[Tree, ...], Grid]:
+        axes = self.job.get("axes", {})
+        if not isinstance(axes, dict):
+            self.problem("axes", f"expected an object of axes, got {shown(axes)}")
+            axes = {}
+        specs = {name: self.axis_spec(name, spec) for name, spec in axes.items()}
+        if self.problems:
+            return (), Grid((), ())
+        for name, (paths, _) in specs.items():
+            trees = self.addressed(trees, name, paths)
+        self.problems += unused_axes(specs, trees)
+        if self.problems:
+            return (), Grid((), ())
+        found = [self.axis(name, values, trees) for name, (_, values) in specs.items()]
+        grid = Grid(tuple(found), tuple(frozenset(tree.axes()) for tree in trees), self.where(found))
+        self.contradictions(trees, {axis.id: axis for axis in found})
+        return tuple(trees), grid
+
+    def axis_spec(self, name: str, spec: object) -> tuple[list[str], object]:
+        """(paths, values) of an axis."""
+        if not _AXIS_ID.fullmatch(name):
+            self.problem(f"axes.{name}", "expected a name of [a-z][a-z0-9_]*, at most 32 characters")
+        elif name in FIXED_COLUMNS or name in METRIC_COLUMNS or name.split("_")[0] in SEGMENTS:
+            self.problem(f"axes.{name}", "is the name of a result column; choose another")
+        if not isinstance(spec, dict):
+            return [], spec
+        self.problems += [
+            unknown(f"axes.{name}.{key}", "field", key, ("paths", "values"))
+            for key in spec
+            if key not in ("paths", "values")
+        ]
+        paths = spec.get("paths")
+        if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
+            self.problem(f"axes.{name}.paths", f"expected a list of paths, got {shown(paths)}")
+            paths = []
+        return paths, spec.get("values")
+
+    def addressed(self, trees: list[Tree], name: str, paths: list[str]) -> list[Tree]:
+        for path in paths:
+            node = path.partition(".")[0]
+            matching = [t for t, tree in enumerate(trees) if any(n.id == node for n in tree.nodes)] or [0]
+            for t in matching:
+                try:
+                    trees = [*trees[:t], address(trees[t], path, name), *trees[t + 1 :]]
+                except ValueError as error:
+                    self.problem(f"axes.{name}.paths", f"{path}: {error}")
+        return trees
+
+    def axis(self, name: str, spec: object, trees: list[Tree]) -> Axis:
+        """Read the values against every field that uses the axis; all must accept them."""
+        found = [use for tree in trees for use in uses(tree) if use[0] == name]
+        written = {use[3].written for use in found}
+        integer = any(domain.integer for _, _, domain, _ in found)
+        readers = {domain.name: (domain, path) for _, path, domain, _ in found}
+        try:
+            if len({domain.numeric for domain, _ in readers.values()}) > 1:
+                places = " and ".join(path for _, path in readers.values())
+                raise ValueError(f"sweeps numbers and names at once: {places}")
+            common = written.pop() if len(written) == 1 else None
+            return Axis(name, axis_values(spec, common, _reader(readers.values(), integer), integer=integer))
+        except ValueError as error:
+            self.problem(f"axes.{name}", str(error))
+            return Axis(name, ())
+
+    def where(self, axes: list[Axis]) -> tuple[Where, ...]:
+        clauses = self.job.get("where", [])
+        clauses = [clauses] if isinstance(clauses, str) else clauses
+        if not isinstance(clauses, list):
+            self.problem("where", f"expected a list of conditions, got {shown(clauses)}")
+            return ()
+        found = []
+        for k, clause in enumerate(clauses):
+            try:
+                found.append(_typed_where(clause, {axis.id: axis for axis in axes}))
+            except ValueError as error:
+                self.problem(f"where[{k}]", str(error))
+        return tuple(found)
+
+    def contradictions(self, trees: list[Tree], axes: Mapping[str, Axis]) -> None:
+        """A swept comparator and forDays may contradict each other for some of their values."""
+        for tree in trees:
+            for index, node in enumerate(tree.nodes):
+                for k, condition in enumerate(node.conditions):
+                    place = f"{tree.path(index)}.conditions[{k}]".lstrip(".")
+                    pairs = ((c, d) for c in _options(condition.comparator, axes) for d in _options(condition.for_days, axes))
+                    found = [problem for c, d in pairs for problem in cross_problems(c, d, place)]
+                    self.problems += found[:1]
+
+
+def _options(value: object, axes: Mapping[str, Axis]) -> tuple:
+    return axes[value.axis].values if isinstance(value, Placeholder) else (value,)
+
+
+def _reader(domains: Iterable[tuple[Domain, str]], integer: bool):
+    """Reads one value through every domain; integer wins over float, so that a shared axis keeps whole numbers."""
+    ordered = sorted(domains, key=lambda item: item[0].integer != integer)
+
+    def read(value: object):
+        for domain, path in ordered:
+            try:
+                domain.read(value)
+            except ValueError as error:
+                raise ValueError(f"{path} = {shown(value)}: {error}") from None
+        return ordered[0][0].read(value)
+
+    return read
+
+
+def _typed_where(clause: object, axes: Mapping[str, Axis]) -> Where:
+    """A clause over axes, tried once on their first values, so that comparing a number with a name is found here."""
+    where = Where(clause, axes)
+    if not where.names:
+        raise ValueError(f"{shown(clause)} names no axis; allowed: {', '.join(axes)}")
+    if any(not axes[name].values for name in where.names):
+        return where
+    try:
+        where({name: axes[name].array[:1] for name in where.names})
+    except TypeError as error:
+        raise ValueError(f"{shown(clause)}: {error}") from error
+    return where

@@ -1,0 +1,36 @@
+"""The language: flat immutable trees, strict reading, canonical form, and the spaces that axes span around trees."""
+
+from forge_ray.tree.canonical import canonical, digest, from_canonical, to_json, tree_hash
+from forge_ray.tree.nodes import Condition, Kind, Node, Placeholder, Series, Tree
+from forge_ray.tree.parse import TreeError, parse_tree, read_tree
+from forge_ray.tree.placeholders import address, fill, unused_axes, uses
+from forge_ray.tree.space import Axis, Grid, Term
+from forge_ray.tree.values import AxisValue, axis_values
+from forge_ray.tree.where import Where
+
+__all__ = [
+    "Axis",
+    "AxisValue",
+    "Condition",
+    "Grid",
+    "Kind",
+    "Node",
+    "Placeholder",
+    "Series",
+    "Term",
+    "Tree",
+    "TreeError",
+    "Where",
+    "address",
+    "axis_values",
+    "canonical",
+    "digest",
+    "fill",
+    "from_canonical",
+    "parse_tree",
+    "read_tree",
+    "to_json",
+    "tree_hash",
+    "unused_axes",
+    "uses",
+]

@@ -1,0 +1,114 @@
+"""What a field may hold. One domain per sweepable field: the same rule reads the file and checks axis values."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from forge_ray.catalog import CASH, INDICATOR_BY_NAME
+from forge_ray.errors import nearest, shown
+from forge_ray.tree.nodes import EMPTY, Comparator, Weighting
+
+MAX_WINDOW = 100_000
+MAX_FOR_DAYS = 10_000
+
+_TICKER = re.compile(r"[A-Za-z0-9^][A-Za-z0-9._^=/-]{0,31}")
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The values of one field. `read` returns the normal form or raises ValueError saying what is allowed."""
+
+    name: str
+    read: Callable[[object], int | float | str]
+    numeric: bool = False
+    integer: bool = False
+
+
+def read_integer(low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        whole = isinstance(value, float) and value.is_integer()
+        if isinstance(value, bool) or not (isinstance(value, int) or whole) or not low <= value <= high:
+            raise ValueError(f"expected an integer from {low} to {high:,}, got {shown(value)}")
+        return int(value)
+
+    return read
+
+
+def read_number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
+        raise ValueError(f"expected a finite number, got {shown(value)}")
+    return float(value)
+
+
+def _is_finite(value: int | float) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
+
+
+def read_weight(value: object) -> float:
+    number = read_number(value)
+    if number < 0:
+        raise ValueError(f"expected a weight >= 0, got {shown(value)}")
+    return number
+
+
+def read_ticker(value: object) -> str:
+    if not isinstance(value, str) or not _TICKER.fullmatch(value) or ".." in value:
+        raise ValueError(
+            f"expected a ticker (letters, digits and . _ ^ = / -, at most 32, no '..'), got {shown(value)}"
+        )
+    return value
+
+
+def read_signal_ticker(value: object) -> str:
+    if value in (CASH, EMPTY):
+        raise ValueError(f"expected a ticker with prices, got {shown(value)}")
+    return read_ticker(value)
+
+
+def read_metric(value: object) -> str:
+    if not isinstance(value, str) or value not in INDICATOR_BY_NAME:
+        raise ValueError(_outside("indicator", value, list(INDICATOR_BY_NAME)))
+    return INDICATOR_BY_NAME[value].name
+
+
+def read_choice(what: str, choices: tuple[str, ...]) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(_outside(what, value, list(choices)))
+        return value
+
+    return read
+
+
+def _outside(what: str, value: object, allowed: list[str]) -> str:
+    hint = nearest(value, allowed) if isinstance(value, str) else ""
+    return f"unknown {what} {shown(value)}{hint}; allowed: {', '.join(allowed)}"
+
+
+WINDOW = Domain("window", read_integer(1, MAX_WINDOW), numeric=True, integer=True)
+FOR_DAYS = Domain("forDays", read_integer(1, MAX_FOR_DAYS), numeric=True, integer=True)
+THRESHOLD = Domain("threshold", read_number, numeric=True)
+WEIGHT = Domain("weight", read_weight, numeric=True)
+TICKER = Domain("ticker", read_signal_ticker)
+POSITION = Domain("position", read_ticker)
+METRIC = Domain("metric", read_metric)
+COMPARATOR = Domain("comparator", read_choice("comparator", tuple(Comparator)))
+WEIGHTING = Domain("weighting", read_choice("weighting", tuple(Weighting)))
+
+DOMAIN_BY_FIELD: dict[str, Domain] = {
+    "metric": METRIC, "window": WINDOW, "ticker": TICKER, "comparator": COMPARATOR, "threshold": THRESHOLD,
+    "rightMetric": METRIC, "rightWindow": WINDOW, "rightTicker": TICKER, "forDays": FOR_DAYS,
+    "weight": WEIGHT, "weighting": WEIGHTING, "weightingThen": WEIGHTING, "weightingElse": WEIGHTING,
+    "positions": POSITION,
+}  # fmt: skip
+
+
+def domain_of(field: str) -> Domain:
+    """The domain of a field name as `node_fields` yields it (``dip.window``, ``positions[0]``)."""
+    return DOMAIN_BY_FIELD[field.rsplit(".", 1)[-1].split("[", 1)[0]]

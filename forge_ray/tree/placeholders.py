@@ -1,0 +1,96 @@
+"""Where axes meet trees: address fields by path, put placeholders in, put values back.
+
+A path is ``<node id>.<condition id>.<field>`` or ``<node id>.<field>``. A known field that the file leaves at its
+default counts as present. ``positions`` addresses the only ticker of a position; several are ``positions[k]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+
+from forge_ray.errors import Problem, nearest, shown
+from forge_ray.tree.domains import Domain, domain_of
+from forge_ray.tree.nodes import Condition, Node, Placeholder, Series, Slot, Tree, Value, node_fields, weighting_field
+from forge_ray.tree.values import AxisValue
+
+Visit = Callable[[str, Value], Value]
+
+
+def address(tree: Tree, path: str, axis: str) -> Tree:
+    """The tree with a placeholder of `axis` at `path`. Raises ValueError if the path matches no field or is taken."""
+    node_id, _, field = path.partition(".")
+    index = next((i for i, node in enumerate(tree.nodes) if node.id == node_id), None)
+    if index is None:
+        raise ValueError(f"no node {shown(node_id)}{nearest(node_id, [node.id for node in tree.nodes])}")
+    node = tree.nodes[index]
+    fields = dict(node_fields(node))
+    field = "positions[0]" if field == "positions" and len(node.positions) == 1 else field
+    if field not in fields:
+        raise ValueError(f"no field {shown(field)} in {node_id}{nearest(field, fields)}; allowed: {', '.join(fields)}")
+    if isinstance(taken := fields[field], Placeholder):
+        raise ValueError(f"already swept by axis {taken.axis!r}")
+    replaced = map_values(node, lambda name, value: Placeholder(axis, value) if name == field else value)
+    return Tree(tree.nodes[:index] + (replaced,) + tree.nodes[index + 1 :])
+
+
+def uses(tree: Tree) -> Iterator[tuple[str, str, Domain, Placeholder]]:
+    """(axis, path of the field, domain of the field, placeholder) of every place an axis is used."""
+    for node in tree.nodes:
+        for name, value in node_fields(node):
+            if isinstance(value, Placeholder):
+                yield value.axis, f"{node.id}.{name}", domain_of(name), value
+
+
+def fill(tree: Tree, values: Mapping[str, AxisValue]) -> Tree:
+    """The concrete tree of a branch: every placeholder replaced by the value of its axis."""
+
+    def put(_: str, value: Value) -> Value:
+        return values[value.axis] if isinstance(value, Placeholder) else value
+
+    return Tree(tuple(map_values(node, put) for node in tree.nodes))
+
+
+def map_values(node: Node, visit: Visit) -> Node:
+    """A node with every addressable value replaced by ``visit(field, value)``; fields as in `node_fields`."""
+    return msgspec.structs.replace(
+        node,
+        weight=None if node.weight is None else visit("weight", node.weight),
+        slots=tuple(Slot(s.name, visit(weighting_field(s.name), s.weighting), s.children) for s in node.slots),
+        conditions=tuple(_map_condition(condition, visit) for condition in node.conditions),
+        positions=tuple(visit(f"positions[{k}]", value) for k, value in enumerate(node.positions)),
+    )
+
+
+def _map_condition(condition: Condition, visit: Visit) -> Condition:
+    at = f"{condition.id}."
+    left, right = condition.left, condition.right
+    if isinstance(right, Series):
+        mapped: Value | Series = Series(
+            visit(at + "rightMetric", right.metric),
+            visit(at + "rightWindow", right.window),
+            visit(at + "rightTicker", right.ticker),
+        )
+    else:
+        mapped = visit(at + "threshold", right)
+    return Condition(
+        condition.id,
+        condition.join,
+        Series(visit(at + "metric", left.metric), visit(at + "window", left.window), visit(at + "ticker", left.ticker)),
+        visit(at + "comparator", condition.comparator),
+        mapped,
+        visit(at + "forDays", condition.for_days),
+    )
+
+
+def unused_axes(axes: Mapping[str, object], trees: list[Tree]) -> list[Problem]:
+    """Axes without use and placeholders without axis, over all trees of a job."""
+    used = {axis for tree in trees for axis in tree.axes()}
+    without_use = [Problem(f"axes.{name}", f"not used; write \"${name}\" where it belongs") for name in axes
+                   if name not in used]  # fmt: skip
+    without_axis = [
+        Problem("axes", f"${name} is used in a tree but has no axis{nearest(name, axes)}")
+        for name in sorted(used - set(axes))
+    ]
+    return without_use + without_axis

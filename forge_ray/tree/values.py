@@ -1,0 +1,101 @@
+"""Values of an axis: a list, ``"5..14"``, ``"20..40 by 5"``, ``"±3"`` or ``"±20% by 5%"`` around the value in the tree.
+
+Counting is done on integers in decimal arithmetic, then each value becomes the nearest float: no drift, and an end
+that is off the grid is an error that names its neighbours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+
+from forge_ray.errors import shown
+
+MAX_VALUES = 1_000_000
+
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?"
+_RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s+by\s+({_NUMBER}))?\s*")
+_AROUND = re.compile(rf"\s*±\s*({_NUMBER})(%?)(?:\s+by\s+({_NUMBER})(%?))?\s*")
+_FORMS = 'a list, "5..14", "20..40 by 5", "±3" or "±20% by 5%"'
+
+AxisValue = int | float | str
+
+
+def axis_values(spec: object, written: object, read: Callable[[object], AxisValue], *, integer: bool) -> tuple:
+    """The values of an axis in their order, without repetition.
+
+    spec : what the job says. written : the value in the tree, None for a ``$name``.
+    read : normal form of one value, raises ValueError. integer : values "around" are rounded to whole numbers.
+    Raises ValueError with what is wrong and what is allowed.
+    """
+    if isinstance(spec, list):
+        return _from_list(spec, read)
+    if not isinstance(spec, str):
+        raise ValueError(f"expected {_FORMS}, got {shown(spec)}")
+    if match := _RANGE.fullmatch(spec):
+        numbers = _range(*match.groups())
+    elif match := _AROUND.fullmatch(spec):
+        numbers = _around(spec, match.groups(), written, integer)
+    else:
+        raise ValueError(f"expected {_FORMS}, got {shown(spec)}")
+    return tuple(dict.fromkeys(read(_plain(number)) for number in numbers))
+
+
+def _from_list(spec: list, read: Callable[[object], AxisValue]) -> tuple:
+    if not spec:
+        raise ValueError("an empty list; an axis needs at least one value")
+    values, problems = [], []
+    for k, item in enumerate(spec):
+        try:
+            values.append(read(item))
+        except ValueError as error:
+            problems.append(f"value {k}: {error}")
+    if problems:
+        raise ValueError("; ".join(problems))
+    repeated = [value for value in dict.fromkeys(values) if values.count(value) > 1] if len(values) < 10_000 else []
+    if repeated or len(set(values)) < len(values):
+        raise ValueError(f"repeated values {shown(repeated)}; each value once")
+    return tuple(values)
+
+
+def _range(first: str, last: str, by: str | None) -> list[Decimal]:
+    low, high = Decimal(first), Decimal(last)
+    if by is None and (low != low.to_integral() or high != high.to_integral()):
+        raise ValueError(f"{first}..{last} needs a step, as in \"{first}..{last} by 0.1\"")
+    step = Decimal(by or 1)
+    if step <= 0:
+        raise ValueError(f"step {step}; allowed: above 0")
+    if low > high:
+        raise ValueError(f"{first} is above {last}; the lower end comes first")
+    steps = _count((high - low) / step)
+    if (off := low + steps * step) != high:
+        raise ValueError(f"{high} is not on the grid from {low} by {step}; its neighbours are {off} and {off + step}")
+    return [low + k * step for k in range(steps + 1)]
+
+
+def _around(spec: str, groups: tuple, written: object, integer: bool) -> list[Decimal]:
+    if isinstance(written, bool) or not isinstance(written, int | float):
+        raise ValueError(f"{spec!r} is around the number in the tree, which is {shown(written)} here")
+    reach, percent, by, by_percent = groups
+    if by is not None and percent != by_percent:
+        raise ValueError(f"{spec!r} mixes percent and absolute; both or none")
+    step, width, centre = Decimal(by or 1), Decimal(reach), Decimal(repr(written))
+    if step <= 0 or width < 0:
+        raise ValueError(f"{spec!r}: expected a width >= 0 and a step > 0")
+    steps = _count(width / step)
+    if steps * step != width:
+        raise ValueError(f"±{width} is not a multiple of {step}; neighbours are ±{steps * step} and ±{(steps + 1) * step}")
+    unit = abs(centre) / 100 if percent else Decimal(1)
+    numbers = [centre + k * step * unit for k in range(-steps, steps + 1)]
+    return [number.to_integral_value() for number in numbers] if integer else numbers
+
+
+def _count(steps: Decimal) -> int:
+    if steps > MAX_VALUES:
+        raise ValueError(f"{int(steps) + 1:,} values; allowed: at most {MAX_VALUES:,}")
+    return int(steps)
+
+
+def _plain(number: Decimal) -> int | float:
+    return int(number) if number == number.to_integral() and abs(number) < 2**53 else float(number)

@@ -1,0 +1,66 @@
+"""Bridges between tests and the engine: prices → panel, tree → bound plan, bound plan → positions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import numpy as np
+
+from forge_ray.data import History, Panel, as_day, build_panel, parse_split
+from forge_ray.engine import BoundPlan, Cache, Evaluator, bind
+from forge_ray.plan import Execution, Requirement, compile_plan
+from forge_ray.tree import Axis, Grid, Tree, Where, parse_tree
+
+Prices = Mapping[str, Sequence[tuple[date, float]]]
+
+
+def history(ticker: str, bars: Sequence[tuple[date, float]]) -> History:
+    days = np.array([as_day(day) for day, _ in bars], np.int64)
+    return History(ticker, days, np.array([close for _, close in bars], np.float64), {})
+
+
+def panel_of(prices: Prices, tickers: Sequence[str], benchmark: str | None = None) -> Panel:
+    histories = [history(ticker, prices[ticker]) for ticker in tickers]
+    return build_panel(histories, history(benchmark, prices[benchmark]) if benchmark else None)
+
+
+def grid_of(trees: Sequence[Tree], axes: Mapping[str, Sequence] | None = None, where: Sequence[str] = ()) -> Grid:
+    found = tuple(Axis(name, tuple(values)) for name, values in (axes or {}).items())
+    clauses = tuple(Where(text, tuple(axes or {})) for text in where)
+    return Grid(found, tuple(frozenset(tree.axes()) for tree in trees), clauses)
+
+
+def bound_of(
+    trees: Sequence[dict],
+    prices: Prices,
+    axes: Mapping[str, Sequence] | None = None,
+    *,
+    benchmark: str | None = None,
+    split: object = None,
+    where: Sequence[str] = (),
+    requirements: Sequence[Requirement] = (),
+    tickers: Sequence[str] = (),
+    **execution: object,
+) -> BoundPlan:
+    parsed = tuple(parse_tree(tree) for tree in trees)
+    plan = compile_plan(parsed, grid_of(parsed, axes, where), Execution(**execution))  # type: ignore[arg-type]
+    panel = panel_of(prices, sorted({*plan.tickers, *tickers}), benchmark)
+    return bind(plan, panel, parse_split(split or {"holdout": "30%"}, "split"), tuple(requirements))
+
+
+def allocations(bound: BoundPlan, tree: int = 0, values: Mapping[int, object] | None = None) -> np.ndarray:
+    """(n_bars, n_tickers) target weights that a tree decides on each calendar bar."""
+    evaluator = Evaluator(bound.plan, bound.panel, Cache(2**26))
+    found = evaluator.allocation(bound.plan.roots[tree], values or {})
+    return found.weights[found.row_of]
+
+
+def held_weights(bound: BoundPlan, tree: int = 0) -> list[dict[str, float]]:
+    """Weights in force per return: the decided ones, without tickers that have no price at the fill."""
+    decided = allocations(bound, tree)[bound.start : bound.start + bound.n]
+    tradable = ~np.isnan(bound.panel.close[:, bound.first_fill :])
+    return [
+        {bound.panel.tickers[k]: weights[k] for k in np.flatnonzero((weights > 0) & tradable[:, i])}
+        for i, weights in enumerate(decided)
+    ]
