@@ -605,7 +605,7 @@ def measure(days: list[Day], rf: float, cash_like: Sequence[str], has_benchmark:
     out["max_drawdown"] = drawdown = max_drawdown(r)
     out["calmar"] = divide(cagr, drawdown)
 
-    if has_no_variance(r):  # also of a single return
+    if has_no_variance(r):  # by the rule's own test a single return has none either
         out["volatility"] = 0.0
     else:
         deviation = math.sqrt(squares(r) / (n - 1))

@@ -356,7 +356,7 @@ def test_undefined_is_null() -> None:
     assert {name for name, value in three.items() if value is None} == {"kurtosis_excess", "beta", "treynor"}
     cash = naive.measure([Day(date(2024, 1, 1), 0.0, None, 0.0, {"CASH": 1.0}, False)], 0.0, naive.CASH_LIKE, False)
     assert (cash["time_in_market"], cash["timar"], cash["average_holdings"]) == (0.0, None, 0.0)
-    assert (cash["volatility"], cash["sharpe"]) == (0.0, None)  # one return has no variance
+    assert (cash["volatility"], cash["sharpe"]) == (0.0, None)  # by the rule's test one return has no variance
     constant = naive.measure(
         days([0.03 / 252] * 7, [0.01, 0.02, -0.01, 0.0, 0.03, 0.01, 0.02]), 0, naive.CASH_LIKE, True
     )

@@ -112,7 +112,7 @@ def show_result(result: Result) -> None:
         f"{did}, {result.seconds:.1f} s"
     ])  # fmt: skip
     with Run(result.path) as run:
-        frame, metric = run.top(where="passed == 1" if result.passed else None), run.metric(None)
+        frame, metric = run.top(passing=result.passed > 0), run.metric(None)
         show_leaderboard(frame, metric, run.axes, title="best of those that passed" if result.passed else "best; none passed")
         segment = metric.partition("_")[0]
         days = frame[f"{segment}_n_days"][0] if len(frame) else 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,15 +44,17 @@ class Run:
         """Every stored row, in branch order."""
         return self.store.frame()
 
-    def top(self, by: str | None = None, n: int = 10, where: str | None = None) -> pl.DataFrame:
+    def top(
+        self, by: str | None = None, n: int = 10, where: str | None = None, *, passing: bool = False
+    ) -> pl.DataFrame:
         """The n best rows by a metric column (default ``is_sharpe``, ``full_sharpe`` without a split).
 
         Best is high or low as the catalogue says; rows without a value are left out; ties go to the lower branch.
-        where : a condition over columns. Raises `InputError` for unknown columns.
+        where : a condition over columns. passing : only rows that passed. Raises `InputError` for unknown columns.
         """
         metric = self.metric(by)
-        columns = self.store.columns
-        predicate = None if where is None else _where(where, tuple(columns))
+        conditions = [] if where is None else [_where(where, tuple(self.store.columns))]
+        predicate = _Both((*conditions, _PASSED)) if passing else next(iter(conditions), None)
         return self.store.best(metric, METRIC_BY_NAME[metric.partition("_")[2]].better == "high", n, predicate)
 
     def metric(self, by: str | None) -> str:
@@ -92,6 +96,27 @@ class Run:
         if not self.store.is_committed(branch):
             return "its block is not computed yet"
         return "has no row: the constraints exclude it, or the run keeps passing branches only"
+
+
+class _Passed:
+    names = ("passed",)
+
+    def __call__(self, columns: Mapping[str, Any]) -> Any:
+        return columns["passed"]
+
+
+class _Both:
+    """All of several predicates."""
+
+    def __init__(self, predicates: tuple[Any, ...]):
+        self.predicates = predicates
+        self.names = tuple(dict.fromkeys(name for predicate in predicates for name in predicate.names))
+
+    def __call__(self, columns: Mapping[str, Any]) -> Any:
+        return reduce(and_, (predicate(columns) for predicate in self.predicates))
+
+
+_PASSED = _Passed()
 
 
 def _where(text: str, columns: tuple[str, ...]) -> Where:

@@ -1,4 +1,4 @@
-"""The results of runs: parts that workers write once, a catalogue that says what exists, readers that check every byte."""
+"""Results of runs: parts that workers write once, a catalogue of what exists, readers that check every byte."""
 
 from forge_ray.store.encode import content_hash, encode, encode_part, write_part, write_payload
 from forge_ray.store.receipts import Part, Receipt

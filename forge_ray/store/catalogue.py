@@ -34,6 +34,7 @@ _TABLES = (
        PRIMARY KEY (lo, table_name)) WITHOUT ROWID""",
     "CREATE TABLE totals (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
 )
+_HEADER = "run_id, block_size, size, spec_sha256"
 _PART = "table_name, path, rows, bytes, sha256, content"
 
 
@@ -70,16 +71,14 @@ class Catalogue:
             return None
         if version != FORMAT:
             raise StoreError(f"{self.path}: catalogue format {version}; this version reads format {FORMAT}")
-        return Header(*self._one("SELECT run_id, block_size, size, spec_sha256 FROM run"))
+        return Header(*self._one(f"SELECT {_HEADER} FROM run"))
 
     def create(self, header: Header) -> None:
         """Record a new run. The format number is written in the same transaction and marks the creation as complete."""
         with self._transaction():
             for table in _TABLES:
                 self._all(table)
-            self._all(
-                "INSERT INTO run (run_id, block_size, size, spec_sha256) VALUES (?, ?, ?, ?)", msgspec.structs.astuple(header)
-            )
+            self._all(f"INSERT INTO run ({_HEADER}) VALUES (?, ?, ?, ?)", msgspec.structs.astuple(header))
             self._all(f"PRAGMA user_version = {FORMAT}")
 
     def raise_epoch(self) -> None:
@@ -90,13 +89,13 @@ class Catalogue:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """A transaction, rolled back by any exception. Raises `StoreError` unless this connection's epoch is current."""
+        """A transaction, rolled back by any exception. Raises `StoreError` unless my epoch is current."""
         if self.epoch == READER:
             raise StoreError(f"{self.path}: opened for reading")
         with self._transaction():
             (current,) = self._one("SELECT epoch FROM run")
             if current != self.epoch:
-                raise StoreError(f"{self.path}: taken over; this driver's epoch is {self.epoch}, the current one {current}")
+                raise StoreError(f"{self.path}: epoch {self.epoch} was taken over by epoch {current}")
             yield
 
     def insert(self, receipt: Receipt) -> None:
@@ -106,7 +105,8 @@ class Catalogue:
             "INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", (receipt.lo, receipt.hi, self.epoch, counts, receipt.seconds)
         )
         for part in receipt.parts:
-            self._all(f"INSERT INTO parts (lo, {_PART}) VALUES (?, ?, ?, ?, ?, ?, ?)", (receipt.lo, *msgspec.structs.astuple(part)))
+            record = (receipt.lo, *msgspec.structs.astuple(part))
+            self._all(f"INSERT INTO parts (lo, {_PART}) VALUES (?, ?, ?, ?, ?, ?, ?)", record)
         for item in receipt.counts.items():
             self._all("INSERT INTO totals VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n", item)
 
@@ -125,7 +125,8 @@ class Catalogue:
 
     def parts(self, table: str) -> list[Part]:
         """Every part of a table at one moment, in branch order."""
-        return [Part(*row) for row in self._all(f"SELECT {_PART} FROM parts WHERE table_name = ? ORDER BY lo", (table,))]
+        rows = self._all(f"SELECT {_PART} FROM parts WHERE table_name = ? ORDER BY lo", (table,))
+        return [Part(*row) for row in rows]
 
     def tables(self) -> list[str]:
         return [name for (name,) in self._all("SELECT DISTINCT table_name FROM parts ORDER BY table_name")]
@@ -164,7 +165,7 @@ class Catalogue:
             return
         (mode,) = self._one("PRAGMA journal_mode = WAL")
         if mode != "wal":
-            raise StoreError(f"{self.path}: this file system cannot hold a catalogue (journal mode {mode}, needed: wal)")
+            raise StoreError(f"{self.path}: no write-ahead log on this file system (journal mode {mode})")
         self._all("PRAGMA synchronous = FULL")
 
     def _all(self, statement: str, values: tuple = ()) -> list[tuple]:

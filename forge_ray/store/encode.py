@@ -16,9 +16,10 @@ import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from forge_ray.errors import CorruptPartError, StoreError, shown
@@ -28,30 +29,26 @@ _PART_PATH = re.compile(r"[a-z][a-z0-9_]*/[0-9]+-[0-9]+-[A-Za-z0-9._-]+\.parquet
 
 
 def encode(table: pa.Table) -> bytes:
-    """Parquet: zstd, byte-stream split and no dictionary for floats, checksums on every page. Equal tables, equal bytes."""
+    """Parquet: zstd, byte-stream split and no dictionary for floats, a checksum on every page."""
     floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
-    others = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
+    layout: dict[str, Any] = {
+        "use_byte_stream_split": floats,
+        "use_dictionary": [name for name in table.column_names if name not in floats],
+    }
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.combine_chunks(),
-        sink,
-        compression="zstd",
-        use_dictionary=others,
-        use_byte_stream_split=floats,
-        write_page_checksum=True,
-    )
+    pq.write_table(table.combine_chunks(), sink, compression="zstd", write_page_checksum=True, **layout)
     return sink.getvalue().to_pybytes()
 
 
 def content_hash(table: pa.Table) -> str:
     """BLAKE2b-128 over names, types and values of the columns, as 32 hex digits.
 
-    Floats count by their bits: NaN equals itself, 0.0 is not -0.0. Null is a value of its own, whatever lies beneath it.
+    Floats count by their bits: NaN equals itself, 0.0 is not -0.0. Null is a value of its own, whatever lies beneath.
     Chunks, slices and schema metadata do not count. Raises `StoreError` for nested and dictionary columns.
     """
     digest = hashlib.blake2b(digest_size=16)
     for field, column in zip(table.schema, table.columns, strict=True):
-        valid = pc.is_valid(column).cast(pa.uint8()).combine_chunks()
+        valid = column.is_valid().cast(pa.uint8()).combine_chunks()
         values = column.drop_null().combine_chunks()
         for piece in (field.name.encode(), str(field.type).encode(), _fixed(valid), *_pieces(field, values)):
             digest.update(len(piece).to_bytes(8, "little"))
@@ -86,12 +83,12 @@ def write_payload(run_dir: Path, part: Part, payload: bytes) -> None:
 
 
 def read_part(run_dir: Path, part: Part, columns: list[str] | None = None) -> pa.Table:
-    """The rows of a part, or some columns of them. Raises `CorruptPartError` unless every byte is as it was committed."""
+    """The rows of a part, or some of their columns. Raises `CorruptPartError` unless every byte is as committed."""
     path = locate(run_dir, part.path)
     try:
         data = path.read_bytes()
         _check_bytes(path, part, data)
-        table = pq.read_table(pa.BufferReader(data), columns=columns, page_checksum_verification=True)
+        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(columns)
     except (OSError, pa.ArrowException) as error:
         raise CorruptPartError(f"{path}: {error}") from error
     if table.num_rows != part.rows:
@@ -159,8 +156,7 @@ def _pieces(field: pa.Field, values: pa.Array) -> list[bytes | memoryview]:
     if pa.types.is_primitive(kind) or pa.types.is_fixed_size_binary(kind):
         return [_fixed(values)]
     if kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()):
-        wide = values.cast(pa.large_binary())
-        return [_fixed(pc.binary_length(wide)), _joined(wide)]
+        return _text(values.cast(pa.large_binary()))
     raise StoreError(f"column {field.name!r}: cannot store {kind}; allowed: numbers, times, booleans, text and binary")
 
 
@@ -169,9 +165,9 @@ def _fixed(values: pa.Array) -> memoryview:
     return memoryview(buffer or b"")[values.offset * width : (values.offset + len(values)) * width]
 
 
-def _joined(values: pa.LargeBinaryArray) -> memoryview:
+def _text(values: pa.LargeBinaryArray) -> list[bytes | memoryview]:
     if not len(values):
-        return memoryview(b"")
-    offsets = memoryview(values.buffers()[1]).cast("q")
-    first, last = offsets[values.offset], offsets[values.offset + len(values)]
-    return memoryview(values.buffers()[2] or b"")[first:last]
+        return []
+    _, offsets, joined = values.buffers()
+    ends = np.frombuffer(offsets, np.int64)[values.offset : values.offset + len(values) + 1]
+    return [np.diff(ends).tobytes(), memoryview(joined or b"")[ends[0] : ends[-1]]]

@@ -58,4 +58,4 @@ def _is_current(file: int, path: Path) -> bool:
 
 
 def _refusal(path: Path, holder: str) -> str:
-    return f"{path.parent}: held by {holder or 'another process'}; wait for it, end it, or take the run over (--take-over)"
+    return f"{path.parent}: held by {holder or 'another process'}; wait for it, end it, or take over (--take-over)"

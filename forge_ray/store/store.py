@@ -68,12 +68,12 @@ class ResultStore(Protocol):
     blocks survive a kill and a power cut. Killed before that, they are missing, and computed again.
 
     **Exactly once.** Blocks may be computed any number of times; each is recorded once. A receipt for a block that
-    exists is compared with it by content hash. Equal: it is dropped and its files removed. Different: the computation is
-    not a function of the branch number; nothing of this commit is recorded and `NondeterminismError` is raised.
+    exists is compared with it by content hash. Equal: it is dropped and its files removed. Different: the computation
+    is not a function of the branch number; nothing of this commit is recorded and `NondeterminismError` is raised.
 
-    **Fencing.** One driver writes. Opening for writing takes the lock, which its holder keeps while it lives, and raises
-    the epoch. Every commit checks in its transaction that its epoch is current, so a driver that was taken over can
-    finish computing, but never commit.
+    **Fencing.** One driver writes. Opening for writing takes the lock, which its holder keeps while it lives, and
+    raises the epoch. Every commit checks in its transaction that its epoch is current, so a driver that was taken over
+    can finish computing, but never commit.
 
     **Reading.** Anybody may read at any time, without a lock and without slowing the driver down. Each call sees the
     blocks committed at the moment of the call, whole blocks only, in branch order. Every byte that is read is checked
@@ -278,7 +278,7 @@ class LocalStore:
     def columns(self) -> list[str]:
         """Names of the columns of the rows, empty before the first commit."""
         parts = self._catalogue.parts(ROWS)[:1]
-        return read_part(self.path, parts[0], []).column_names if parts else []
+        return read_part(self.path, parts[0]).column_names if parts else []
 
     def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         for part in self._catalogue.parts(ROWS):
@@ -292,32 +292,29 @@ class LocalStore:
 
     def row(self, branch: int) -> dict[str, Any] | None:
         """The row of a branch by column, or None if there is none."""
-        for part in self._catalogue.block_parts(branch - branch % self.block_size):
-            if part.table == ROWS:
-                table = self._read(part, None)
-                return next(iter(table.filter(pc.equal(table["branch"], branch)).to_pylist()), None)
-        return None
+        return next((row for table in self._rows_of([branch]) for row in table.to_pylist()), None)
 
     def best(self, metric: str, highest: bool, n: int, predicate: Predicate | None = None) -> pl.DataFrame:
         """The n best rows by a column, best first, ties by branch; rows without a value are left out.
 
-        Reads part by part and keeps n rows. Raises `InputError` if the predicate does not fit the columns.
+        Reads only the columns it needs, part by part, and the full rows of the n. Raises `InputError` if the predicate
+        does not fit the columns.
         """
         import polars as pl
 
-        best = pl.DataFrame()
-        for table in self.scan():
-            frame = pl.DataFrame(table).filter(pl.col(metric).is_not_null())
-            if predicate is not None:
-                frame = _filtered(frame, predicate)
-            best = pl.concat([best, frame] if best.width else [frame]).sort([metric, "branch"], descending=[highest, False])
-            best = best.head(n)
-        return best
+        order: dict[str, Any] = {"by": [metric, "branch"], "descending": [highest, False]}
+        needed = list(dict.fromkeys(["branch", metric, *(predicate.names if predicate else ())]))
+        best: list[pl.DataFrame] = []
+        for table in self.scan(needed):
+            found = pl.DataFrame(table).filter(pl.col(metric).is_not_null())
+            best = [pl.concat([*best, _filtered(found, predicate)]).sort(**order).head(n)]
+        rows = self._rows_of(best[0]["branch"].to_list()) if best else []
+        return pl.DataFrame(pa.concat_tables(rows)).sort(**order) if rows else pl.DataFrame()
 
     def distinct_paths(self) -> int:
         """How many different position paths the rows have."""
-        hashes = [pc.unique(table["path"]) for table in self.scan(["path"])]
-        return pc.count_distinct(pa.chunked_array(hashes), mode="all").as_py() if hashes else 0
+        hashes = [table["path"].unique() for table in self.scan(["path"])]
+        return len(pa.chunked_array(hashes).unique()) if hashes else 0
 
     def verify(self) -> list[Problem]:
         problems = [Problem(str(self._catalogue.path), text) for text in self._catalogue.damage()]
@@ -341,6 +338,18 @@ class LocalStore:
 
     def _end(self, lo: int) -> int:
         return min(lo + self.block_size, self.size)
+
+    def _rows_of(self, branches: Iterable[int]) -> list[pa.Table]:
+        """The rows of some branches; every part is read once."""
+        wanted: dict[int, list[int]] = {}
+        for branch in branches:
+            wanted.setdefault(branch - branch % self.block_size, []).append(branch)
+        found = []
+        for lo, numbers in wanted.items():
+            for part in self._catalogue.block_parts(lo):
+                if part.table == ROWS:
+                    found.append(self._read(part, None).filter(pc.field("branch").isin(numbers)))
+        return found
 
     def _read(self, part: Part, columns: Sequence[str] | None) -> pa.Table:
         table = read_part(self.path, part, None if columns is None else list(columns))
@@ -412,13 +421,15 @@ def _make_folder(path: Path) -> None:
         raise StoreError(f"{path}: cannot create the folder: {error.strerror}") from error
 
 
-def _filtered(frame: pl.DataFrame, predicate: Predicate) -> pl.DataFrame:
+def _filtered(frame: pl.DataFrame, predicate: Predicate | None) -> pl.DataFrame:
     import polars as pl
 
+    if predicate is None:
+        return frame
     try:
         return frame.filter(predicate({name: pl.col(name) for name in predicate.names}))
     except pl.exceptions.PolarsError as error:
-        raise InputError([Problem("--where", str(error))]) from error
+        raise InputError([Problem("--where", str(error).partition("\n")[0])]) from error
 
 
 def _listed(contents: dict[str, str]) -> str:
