@@ -64,7 +64,9 @@ def compare_case(seed: int) -> bool:
     row = evaluate(bound, 0, 1, Cache(2**26)).to_pylist()[0]
     for segment in SEGMENTS:
         for metric in METRICS:
-            assert_metric(row[f"{segment}_{metric.name}"], expected.metrics[segment][metric.name], seed, segment, metric)
+            assert_metric(
+                row[f"{segment}_{metric.name}"], expected.metrics[segment][metric.name], seed, segment, metric
+            )
     return True
 
 

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from forge_ray.errors import ForgeRayError
+from forge_ray.errors import ForgeRayError, InputError
 
 app = typer.Typer(
     name="forge-ray",
@@ -53,9 +53,9 @@ def main() -> None:
     except ForgeRayError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except typer.TyperUsageError as error:
-        print(f"error: {error.format_message()}", file=sys.stderr)
-        sys.exit(2)
+    except typer.TyperException as error:
+        print(f"error: {getattr(error, 'message', error)}", file=sys.stderr)
+        sys.exit(InputError.exit_code)
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:

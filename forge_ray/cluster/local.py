@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from forge_ray.cluster.work import Done, Work, do
@@ -16,7 +16,7 @@ class LocalExecutor:
     def __init__(self, workers: int, cache_bytes: int):
         self.workers, self.cache_bytes = workers, cache_bytes
 
-    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Iterator[Done]:
+    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Generator[Done]:
         """Finished blocks, in the order of the blocks. Closing the iterator drops what has not begun."""
         cache, pending = Cache(self.cache_bytes), deque()
         pool = ThreadPoolExecutor(self.workers)

@@ -16,7 +16,7 @@ import logging
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,9 @@ class BlockWorker:
         return os.getpid(), ray.get_runtime_context().get_node_id()
 
     def do(self, bound: list[ray.ObjectRef], work: Work) -> Done:
-        if self.bound is None:
-            self.bound = ray.get(bound[0], timeout=START_SECONDS)
-        return do(work, self.bound, self.cache)
+        plan = self.bound or ray.get(bound[0], timeout=START_SECONDS)
+        self.bound = plan
+        return do(work, plan, self.cache)
 
 
 @dataclass
@@ -88,7 +88,7 @@ class RayExecutor:
         self.address = address or os.environ.get("RAY_ADDRESS")
         self.pids: list[int] = []
 
-    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Iterator[Done]:
+    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Generator[Done]:
         """Finished blocks, as they finish. Closing the iterator drops what is in flight."""
         owned = self._connect()
         try:

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from forge_ray.engine import BoundPlan, Cache, evaluate
 from forge_ray.errors import EvaluationError, ForgeRayError
@@ -71,5 +70,5 @@ def _write(work: Work, rows: pa.Table) -> tuple[Part, bytes | None]:
 
 def _counts(table: pa.Table) -> dict[str, int]:
     """Branches evaluated, by status, and how many passed."""
-    by_status = {item["values"]: item["counts"] for item in pc.value_counts(table["status"]).to_pylist()}
-    return {"branches": len(table), **by_status, "passed": pc.sum(table["passed"]).as_py() or 0}
+    by_status = {item["values"]: item["counts"] for item in table["status"].value_counts().to_pylist()}
+    return {"branches": len(table), **by_status, "passed": int(table["passed"].to_numpy().sum())}

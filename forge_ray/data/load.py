@@ -125,7 +125,7 @@ def _days(ticker: str, column: pa.ChunkedArray, problems: list[Problem]) -> np.n
     kind = column.type
     try:
         if pa.types.is_timestamp(kind) and kind.tz:
-            column = pc.local_timestamp(column)
+            column = pc.call_function("local_timestamp", [column])
         if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_temporal(kind):
             dates = pc.cast(column, pa.date32(), safe=False)
         else:
@@ -135,7 +135,7 @@ def _days(ticker: str, column: pa.ChunkedArray, problems: list[Problem]) -> np.n
         problems.append(Problem(f"ticker {ticker}", f"Date: {str(error).splitlines()[0]}; allowed: YYYY-MM-DD"))
         return None
     if dates.null_count:
-        first = pc.index(pc.is_null(dates), True).as_py()
+        first = pc.index(dates.is_null(), True).as_py()
         problems.append(Problem(f"ticker {ticker}", f"{dates.null_count} rows without a date, first row {first}"))
         return None
     return pc.cast(dates, pa.int32()).to_numpy().astype(np.int64)

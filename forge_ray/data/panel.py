@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ class Panel:
         return as_date(self.dates[t])
 
 
-def as_date(day: int) -> date:
+def as_date(day: Any) -> date:
     """Date of days since 1970-01-01."""
     return EPOCH + timedelta(days=int(day))
 

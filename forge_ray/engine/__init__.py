@@ -1,10 +1,10 @@
 """One block, one process: bind a plan to a panel, evaluate blocks of branches into Arrow rows. Knows nothing of Ray."""
 
 from forge_ray.engine.bind import BoundPlan, Limit, bind
+from forge_ray.engine.block import evaluate, kernels_of, warm_kernels
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.conditions import ConditionRate, condition_rates
 from forge_ray.engine.costs import projected_bytes, projected_seconds
-from forge_ray.engine.evaluate import evaluate, kernels_of, warm_kernels
 from forge_ray.engine.rows import FIXED_COLUMNS, METRIC_COLUMNS, schema
 from forge_ray.engine.values import Evaluator
 

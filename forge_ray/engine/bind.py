@@ -137,9 +137,7 @@ def start_ladder(needs: Iterable[Need], panel: Panel) -> tuple[Limit, ...]:
             problems.append(Problem(need.because, f"{text}: allowed up to {len(own) - 1:,}"))
             continue
         day = own[need.bars]
-        rungs.append(
-            Limit(need.ticker, need.because, need.bars, int(np.searchsorted(panel.dates, day)), as_date(day))
-        )
+        rungs.append(Limit(need.ticker, need.because, need.bars, int(np.searchsorted(panel.dates, day)), as_date(day)))
     if problems:
         raise DataError(problems)
     return tuple(sorted(rungs, key=lambda rung: (-rung.bar, rung.ticker, rung.because)))

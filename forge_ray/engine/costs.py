@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from forge_ray.engine.bind import BoundPlan
-from forge_ray.engine.evaluate import CHUNK, MAX_PAIR_BYTES
+from forge_ray.engine.block import CHUNK, MAX_SWITCH_BYTES
 from forge_ray.engine.rows import METRIC_COLUMNS
 from forge_ray.kernels import simulate
 from forge_ray.plan import Op
@@ -54,6 +54,6 @@ def projected_bytes(bound: BoundPlan, workers: int, cache_bytes: int, block_size
     panel = bound.panel.close.nbytes + sum(own.close.nbytes + 16 * len(own.close) for own in bound.panel.bars)
     largest = max(len(residual.cofactors) for residual in bound.plan.residuals)
     planes = CHUNK * max(len(residual.planes) for residual in bound.plan.residuals) * len(bound.panel.dates) // 8
-    pairs = min(MAX_PAIR_BYTES, largest**2 * bound.n * simulate.N_LANES * 8)
+    pairs = min(MAX_SWITCH_BYTES, largest**2 * bound.n * simulate.N_LANES * 8)
     rows = 4 * block_size * 8 * len(METRIC_COLUMNS)
     return panel + workers * (PROCESS_BYTES + cache_bytes + planes + pairs + rows)

@@ -5,7 +5,7 @@ Everything here is a function of (expression, values of its axes, panel); the ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,12 @@ from forge_ray.catalog import CASH
 from forge_ray.data import Panel
 from forge_ray.engine.cache import Cache
 from forge_ray.kernels import bits, indicators
+from forge_ray.kernels.compile import Kernel
 from forge_ray.plan import BITS, Op, Plan, axes_of, resolve, series_key
 from forge_ray.tree import AxisValue
 from forge_ray.tree.nodes import EMPTY, Weighting
 
-INDICATOR_KERNELS: dict[str, Callable[[np.ndarray, int, np.ndarray], None]] = {
+INDICATOR_KERNELS: dict[str, Kernel] = {
     "Current Price": indicators.price,
     "Simple Moving Average": indicators.simple_moving_average,
     "Exponential Moving Average": indicators.exponential_moving_average,
@@ -152,7 +153,7 @@ class Evaluator:
         for part in parts:
             code = np.unique(code, return_inverse=True)[1] * len(part.active) + part.row_of
         _, first, row_of = np.unique(code, return_index=True, return_inverse=True)
-        rows = [[(part.weights[part.row_of[t]], part.active[part.row_of[t]]) for part in parts] for t in first]
+        rows = [[(part.weights[part.row_of[t]], bool(part.active[part.row_of[t]])) for part in parts] for t in first]
         mixed = [_mix(row, _shares(weighting, shares, [active for _, active in row])) for row in rows]
         active = np.array([any(active for _, active in row) for row in rows])
         return Allocation(np.array(mixed), active, row_of.astype(np.int64))

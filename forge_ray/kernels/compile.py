@@ -31,12 +31,14 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 import numba
+import numba.core.config
 from numba import types
 
 KERNELS: dict[str, Kernel] = {}
 
 _SCALARS = {"f8": types.float64, "i8": types.int64, "u8": types.uint64, "b1": types.boolean}
 _ARGUMENT = re.compile(r"(in|out) (f8|i8|u8|b1)(\[[:,]*\])?")
+_CONFIG: Any = numba.core.config
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 _COMPILING = threading.RLock()
 _DAMAGED = (EOFError, pickle.UnpicklingError, ValueError, AttributeError, ImportError, IndexError, KeyError, TypeError)
@@ -71,7 +73,7 @@ class Kernel:
         """The machine code, from the cache folder `at` if it is there, else compiled and put there."""
         with _COMPILING:
             if self._compiled is None:
-                self._compiled = self.function if numba.config.DISABLE_JIT else self._load(at)
+                self._compiled = self.function if _CONFIG.DISABLE_JIT else self._load(at)
             return self._compiled
 
     def _load(self, at: Path) -> Callable:
@@ -84,11 +86,11 @@ class Kernel:
             return self._compile(at)
 
     def _compile(self, at: Path) -> Callable:
-        before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(at)
+        before, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(at)
         try:
             return numba.njit(argument_types(self.signature), cache=True, **_OPTIONS)(self.function)
         finally:
-            numba.config.CACHE_DIR = before
+            _CONFIG.CACHE_DIR = before
 
     def _forget(self, at: Path) -> None:
         for file in at.glob(f"*/*.{self.name}-*.nb[ci]"):
@@ -113,7 +115,10 @@ def _argument_type(entry: str) -> Any:
 @cache
 def folder() -> Path:
     """The cache folder of this code on this CPU."""
-    base = os.environ.get("FORGE_RAY_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "forge_ray"
+    base = (
+        os.environ.get("FORGE_RAY_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "forge_ray"
+    )
     return Path(base) / "kernels" / _key()
 
 
@@ -133,7 +138,7 @@ def warm(names: Iterable[str]) -> Path:
     A folder that does not exist yet is filled beside its place and renamed, so that it appears whole.
     """
     final = folder()
-    if final.exists() or numba.config.DISABLE_JIT:
+    if final.exists() or _CONFIG.DISABLE_JIT:
         for name in names:
             KERNELS[name].compiled(final)
         return final

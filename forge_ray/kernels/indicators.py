@@ -3,9 +3,9 @@
 close : (n_bars,) prices in order, NaN where a bar has none. window : bars, >= 1. out : (n_bars,), written in full, NaN
 before the first value. The value at t uses closes up to and including t.
 
-Windowed sums use the two-sided block scheme of van Herk and Gil-Werman: cut the history into blocks of one window; a
-window is a suffix of one block and a prefix of the next, so its sum is that of two parts with at most `window` terms.
-The cost does not depend on the window, nothing is ever subtracted, and a gap or a spike leaves no trace behind.
+Windowed values use the two-sided block scheme of van Herk and Gil-Werman: cut the history into blocks of one window; a
+window is a suffix of one block and a prefix of the next, so its mean is that of two parts with at most `window` terms.
+The cost does not depend on the window, nothing ever leaves a running sum, and a gap or a spike leaves no trace behind.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ def price(close, window, out):
 @kernel("in f8[:], in i8, out f8[:]")
 def simple_moving_average(close, window, out):
     """Mean of the last `window` prices; NaN if any of them is. First value at window − 1."""
-    window_sums(close, window, out)
-    for t in range(out.shape[0]):
-        out[t] /= window
+    window_means(close, window, out)
 
 
 @kernel("in f8[:], in i8, out f8[:]")
@@ -121,19 +119,29 @@ def standard_deviation(close, window, out):
 
 
 @device
-def window_sums(values, window, out):
-    """Sum of the last `window` values at every t, NaN before window − 1 and where any of them is NaN."""
+def window_means(values, window, out):
+    """Mean of the last `window` values at every t, NaN before window − 1 and where any of them is NaN.
+
+    Means are updated by differences, so that equal values have exactly that mean.
+    """
     n = values.shape[0]
     suffix = np.empty(n)
     for first in range(0, n, window):
-        total = 0.0
-        for t in range(min(first + window, n) - 1, first - 1, -1):
-            total += values[t]
-            suffix[t] = total
-    total = 0.0
+        mean = 0.0
+        last = min(first + window, n)
+        for t in range(last - 1, first - 1, -1):
+            mean += (values[t] - mean) / (last - t)
+            suffix[t] = mean
+    mean, count = 0.0, 0
     for t in range(n):
         if t % window == 0:
-            total = 0.0
-        total += values[t]
+            mean, count = 0.0, 0
+        count += 1
+        mean += (values[t] - mean) / count
         first = t - window + 1
-        out[t] = np.nan if first < 0 else (total if first % window == 0 else suffix[first] + total)
+        if first < 0:
+            out[t] = np.nan
+        elif count == window:
+            out[t] = mean
+        else:
+            out[t] = suffix[first] + (mean - suffix[first]) * (count / window)

@@ -8,8 +8,8 @@ to one of 0.5), so each takes two lanes: multiples of a coarse grid, and of one 
 
 1. `stay_table`: for each sleeve the vector of every bar on which the sleeve was already held. The caller turns it into
    prefix sums.
-2. `simulate`: per branch walk the runs; inside a run walk the stretches of one sleeve; a switch bar takes its own
-   vector (kept in `pairs` once computed), the rest of the stretch a difference of prefix sums. Drawdown is scanned.
+2. `simulate`: per branch walk the runs. The sum of a run is the prefix of its last sleeve minus that of its first plus,
+   for each switch, a vector that mends the prefixes on both sides (kept once computed). Drawdown is scanned bar by bar.
 3. Runs are folded into the segments they belong to as (sum, high, low, drawdown) of the log equity.
 
 Decision i is the i-th traded bar; it is filled at bar ``first_fill + i`` and earns until the next bar.
@@ -135,9 +135,7 @@ def put_product(out, lane, value, scales):
     "in i8[:,:], in i8, in i8[:], in i8[:], in f8[:], in f8[:,:], in b1[:], in f8, in f8, in f8[:], in f8[:],"
     " in i8[:,:,:], out i8[:,:,:]"
 )
-def stay_table(
-    rows, first_fill, starts, columns, weights, close, cash_like, cost, cash, benchmark, scales, paths, out
-):
+def stay_table(rows, first_fill, starts, columns, weights, close, cash_like, cost, cash, benchmark, scales, paths, out):
     """Vectors of holding each sleeve without a switch; on bar 0 it is bought from cash.
 
     rows : (n_sleeves, n) row of target weights per decision. starts, columns, weights : the rows, sparse, columns
@@ -163,20 +161,20 @@ def stay_table(
 )
 def simulate(
     planes, first_bar, logs, prefix, rows, first_fill, starts, columns, weights, close, cash_like, cost, cash,
-    benchmark, scales, paths, runs, class_in_segment, pair_known, pairs, sleeve_of, sums, drawdowns,
+    benchmark, scales, paths, runs, class_in_segment, is_known, switches, sleeve_of, sums, drawdowns,
 ):  # fmt: skip
     """Sums per class and drawdown per segment for every branch.
 
     planes : (n_branches, n_planes, n_words) bits of the sleeve number, bar t at bit t; decision i is bar first_bar + i.
     logs : (n_sleeves, n) log lane of the stay table. prefix : (n_sleeves, n + 1, N_LANES) its prefix sums.
     rows … paths : as in `stay_table`. runs : (n_runs, 3) first decision, last + 1, class.
-    class_in_segment : (n_classes, n_segments). pair_known, pairs : (n_sleeves, n_sleeves, n[, N_LANES]) switch vectors
-    computed so far, or with n = 0 to keep none. sleeve_of : (n,) work space.
+    class_in_segment : (n_classes, n_segments). is_known, switches : (n_sleeves, n_sleeves, n[, N_LANES + 1]) switch
+    vectors computed so far, or with n = 1 to keep none. sleeve_of : (n,) work space.
     sums : (n_branches, n_classes, N_LANES) and drawdowns : (n_branches, n_segments), written in full.
     """
     n_segments = class_in_segment.shape[1]
-    keep_pairs = pair_known.shape[2] > 0
-    vector = np.zeros(N_LANES, np.int64)
+    keeps = is_known.shape[2] == sleeve_of.shape[0]
+    total = np.zeros(N_LANES, np.int64)
     level, high = np.zeros(n_segments, np.int64), np.zeros(n_segments, np.int64)
     for b in range(planes.shape[0]):
         decode_sleeves(planes, b, first_bar, sleeve_of)
@@ -184,42 +182,32 @@ def simulate(
         drawdowns[b] = 0
         level[:] = 0
         high[:] = 0
-        held = NOTHING
+        held = sleeve_of[0]
         for run in range(runs.shape[0]):
-            i, end, c = runs[run, 0], runs[run, 1], runs[run, 2]
+            first, last, c = runs[run, 0], runs[run, 1], runs[run, 2]
             equity, peak, low, drawdown = 0, 0, 0, 0
-            while i < end:
+            total[:] = 0
+            add_lanes(total, prefix[held, first], -1)
+            for i in range(first, last):
                 sleeve = sleeve_of[i]
-                if i > 0 and sleeve != held:
-                    if keep_pairs and pair_known[held, sleeve, i]:
-                        for lane in range(N_LANES):
-                            vector[lane] = pairs[held, sleeve, i, lane]
-                    else:
-                        bar_vector(
-                            rows[held, i - 1], rows[sleeve, i], first_fill + i, starts, columns, weights, close,
-                            cash_like, cost, cash, benchmark[i], scales, vector,
-                        )  # fmt: skip
-                        vector[PATH] = paths[sleeve, i, 0]
-                        vector[PATH + 1] = paths[sleeve, i, 1]
-                        if keep_pairs:
-                            pair_known[held, sleeve, i] = True
-                            for lane in range(N_LANES):
-                                pairs[held, sleeve, i, lane] = vector[lane]
-                    for lane in range(N_LANES):
-                        sums[b, c, lane] += vector[lane]
-                    equity += vector[LOG]
-                    peak, low = max(peak, equity), min(low, equity)
-                    drawdown = max(drawdown, peak - equity)
-                    i += 1
-                first = i
-                while i < end and sleeve_of[i] == sleeve:
+                if sleeve == held:
                     equity += logs[sleeve, i]
-                    peak, low = max(peak, equity), min(low, equity)
-                    drawdown = max(drawdown, peak - equity)
-                    i += 1
-                for lane in range(N_LANES):
-                    sums[b, c, lane] += prefix[sleeve, i, lane] - prefix[sleeve, first, lane]
-                held = sleeve
+                else:
+                    at = i if keeps else 0
+                    vector = switches[held, sleeve, at]
+                    if not (keeps and is_known[held, sleeve, at]):
+                        switch_vector(
+                            held, sleeve, i, prefix, rows, first_fill, starts, columns, weights, close, cash_like,
+                            cost, cash, benchmark, scales, paths, vector,
+                        )  # fmt: skip
+                        is_known[held, sleeve, at] = True
+                    add_lanes(total, vector, 1)
+                    equity += vector[N_LANES]
+                    held = sleeve
+                peak, low = max(peak, equity), min(low, equity)
+                drawdown = max(drawdown, peak - equity)
+            add_lanes(total, prefix[held, last], 1)
+            add_lanes(sums[b, c], total, 1)
             for s in range(n_segments):
                 if class_in_segment[c, s]:
                     drawdowns[b, s] = max(drawdowns[b, s], drawdown, high[s] - (level[s] + low))
@@ -228,11 +216,35 @@ def simulate(
 
 
 @device
+def switch_vector(
+    before, now, i, prefix, rows, first_fill, starts, columns, weights, close, cash_like, cost, cash, benchmark,
+    scales, paths, out,
+):  # fmt: skip
+    """What going from one sleeve to another at decision i adds to a sum that ends the prefix of the one and begins that
+    of the other: its own vector, plus the prefix of `before` up to i, minus that of `now` up to i + 1. The log alone of
+    the bar comes last."""
+    bar_vector(
+        rows[before, i - 1], rows[now, i], first_fill + i, starts, columns, weights, close, cash_like, cost, cash,
+        benchmark[i], scales, out,
+    )  # fmt: skip
+    out[PATH], out[PATH + 1] = paths[now, i, 0], paths[now, i, 1]
+    out[N_LANES] = out[LOG]
+    add_lanes(out, prefix[before, i], 1)
+    add_lanes(out, prefix[now, i + 1], -1)
+
+
+@device
+def add_lanes(total, vector, sign):
+    for lane in range(N_LANES):
+        total[lane] += sign * vector[lane]
+
+
+@device
 def decode_sleeves(planes, b, first_bar, out):
-    """Sleeve number of every decision of branch b."""
+    """Sleeve number of every decision of branch b. Word by word, so that the inner loop only shifts."""
     out[:] = 0
     for p in range(planes.shape[1]):
-        for i in range(out.shape[0]):
-            t = first_bar + i
-            bit = (planes[b, p, t >> 6] >> np.uint64(t & 63)) & np.uint64(1)
-            out[i] |= np.int64(bit) << p
+        for w in range(first_bar >> 6, planes.shape[2]):
+            word, start = planes[b, p, w], (w << 6) - first_bar
+            for j in range(max(0, -start), min(64, out.shape[0] - start)):
+                out[start + j] |= np.int64((word >> np.uint64(j)) & np.uint64(1)) << p

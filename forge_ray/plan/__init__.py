@@ -5,7 +5,6 @@ from forge_ray.plan.expressions import ALLOCATIONS, BITS, AxisRef, Expression, O
 from forge_ray.plan.lower import Site
 from forge_ray.plan.residual import Residual
 from forge_ray.plan.settings import Execution, Requirement, read_execution, read_requirements
-
 from forge_ray.plan.warnings import unit_warnings
 
 __all__ = [

@@ -100,7 +100,9 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         total = sum(self._combinations(self.expressions[i].axes) for i in rows)
         if total > MAX_ENUMERATED or set(ops) & set(ALLOCATIONS):
             return total
-        return len({self.concrete_key(i, values) for i in rows for values in self.assignments(self.expressions[i].axes)})
+        return len(
+            {self.concrete_key(i, values) for i in rows for values in self.assignments(self.expressions[i].axes)}
+        )
 
     def assignments(self, mask: int) -> Iterator[dict[int, AxisValue]]:
         """Every combination of values of the axes in a mask, lazily, last axis fastest."""
@@ -143,7 +145,9 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         for operand in bits.operands:
             if self.expressions[operand].op is Op.SERIES:
                 metrics, windows, tickers = map(self.values_of, self.expressions[operand].parameters)
-                deepest = max(INDICATOR_BY_NAME[str(m)].bars_before_first_value(int(w)) for m in metrics for w in windows)
+                deepest = max(
+                    INDICATOR_BY_NAME[str(m)].bars_before_first_value(int(w)) for m in metrics for w in windows
+                )
                 yield from ((str(ticker), deepest + extra) for ticker in tickers)
 
 

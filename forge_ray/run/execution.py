@@ -13,7 +13,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ EULER_GAMMA = 0.5772156649015329
 class Executor(Protocol):
     """Turns blocks into finished blocks, in any order. Closing the iterator drops what is not finished."""
 
-    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Iterator[Done]: ...
+    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Generator[Done]: ...
 
 
 @dataclass(frozen=True)
@@ -192,5 +192,7 @@ def _remove(root: Path, prepared: Prepared, take_over: bool) -> None:
     path = root / prepared.run_id
     if path.exists():
         grid = prepared.bound.plan.grid
-        with closing(LocalStore.create_or_open(root, prepared.run_id, prepared.spec, 1, grid.size, take_over=take_over)):
+        with closing(
+            LocalStore.create_or_open(root, prepared.run_id, prepared.spec, 1, grid.size, take_over=take_over)
+        ):
             shutil.rmtree(path)

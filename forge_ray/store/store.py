@@ -251,7 +251,7 @@ class LocalStore:
                     self._check_files(receipt)
                     self._catalogue.insert(receipt)
         for part in dropped:
-            with suppress(FileNotFoundError):  # dropped twice, or never written because its worker saw the record
+            with suppress(OSError):  # what is committed is committed; a file that stays is an orphan, collected later
                 locate(self.path, part.path).unlink()
 
     def counts(self) -> dict[str, int]:
@@ -277,8 +277,7 @@ class LocalStore:
     @property
     def columns(self) -> list[str]:
         """Names of the columns of the rows, empty before the first commit."""
-        parts = self._catalogue.parts(ROWS)[:1]
-        return read_part(self.path, parts[0]).column_names if parts else []
+        return self._blank().column_names
 
     def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         for part in self._catalogue.parts(ROWS):
@@ -308,8 +307,10 @@ class LocalStore:
         for table in self.scan(needed):
             found = pl.DataFrame(table).filter(pl.col(metric).is_not_null())
             best = [pl.concat([*best, _filtered(found, predicate)]).sort(**order).head(n)]
-        rows = self._rows_of(best[0]["branch"].to_list()) if best else []
-        return pl.DataFrame(pa.concat_tables(rows)).sort(**order) if rows else pl.DataFrame()
+        if not best:
+            return pl.DataFrame()
+        rows = self._rows_of(best[0]["branch"].to_list())
+        return pl.DataFrame(pa.concat_tables([self._blank(), *rows])).sort(**order)
 
     def distinct_paths(self) -> int:
         """How many different position paths the rows have."""
@@ -318,8 +319,8 @@ class LocalStore:
 
     def verify(self) -> list[Problem]:
         problems = [Problem(str(self._catalogue.path), text) for text in self._catalogue.damage()]
-        if self._catalogue.totals() != self._catalogue.recounted():
-            problems.append(Problem(str(self._catalogue.path), "the totals are not the sum of the blocks"))
+        for name in self._catalogue.miscounted():
+            problems.append(Problem(str(self._catalogue.path), f"the total of {name!r} is not the sum of the blocks"))
         try:
             _ = self.spec
         except CorruptPartError as error:
@@ -333,7 +334,10 @@ class LocalStore:
             names = (path.relative_to(self.path).as_posix() for path in self.path.glob("*/*.parquet"))
             orphans = [locate(self.path, name) for name in names if is_part(name) and not self._catalogue.holds(name)]
         for orphan in orphans:
-            orphan.unlink(missing_ok=True)
+            try:
+                orphan.unlink(missing_ok=True)
+            except OSError as error:
+                raise StoreError(f"{orphan}: cannot remove: {error.strerror}") from error
         return orphans
 
     def _end(self, lo: int) -> int:
@@ -350,6 +354,11 @@ class LocalStore:
                 if part.table == ROWS:
                     found.append(self._read(part, None).filter(pc.field("branch").isin(numbers)))
         return found
+
+    def _blank(self) -> pa.Table:
+        """The columns of the rows without any row."""
+        parts = self._catalogue.parts(ROWS)[:1]
+        return read_part(self.path, parts[0]).slice(0, 0) if parts else pa.table({})
 
     def _read(self, part: Part, columns: Sequence[str] | None) -> pa.Table:
         table = read_part(self.path, part, None if columns is None else list(columns))
@@ -398,7 +407,6 @@ def _create(path: Path, catalogue: Catalogue, header: Header, spec: bytes) -> He
     (path / "sweep.json").unlink(missing_ok=True)
     write_new(path / "sweep.json", spec)
     catalogue.create(header)
-    fsync_folder(path)
     return header
 
 

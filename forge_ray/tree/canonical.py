@@ -77,6 +77,4 @@ def _condition_json(condition: Condition) -> dict[str, Any]:
 
 
 def _value(value: Value) -> Any:
-    if isinstance(value, Placeholder):
-        return f"${value.axis}"
-    return value.value if hasattr(value, "value") else value
+    return f"${value.axis}" if isinstance(value, Placeholder) else value

@@ -29,10 +29,10 @@ class Domain:
 
 def read_integer(low: int, high: int) -> Callable[[object], int]:
     def read(value: object) -> int:
-        whole = isinstance(value, float) and value.is_integer()
-        if isinstance(value, bool) or not (isinstance(value, int) or whole) or not low <= value <= high:
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else low - 1
+        if not low <= number <= high or number != int(number):
             raise ValueError(f"expected an integer from {low} to {high:,}, got {shown(value)}")
-        return int(value)
+        return int(number)
 
     return read
 

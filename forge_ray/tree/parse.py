@@ -88,7 +88,7 @@ class _Reader:
                 break
             index = len(nodes)
             kind = self.kind(raw, place)
-            if kind is None:
+            if kind is None or not isinstance(raw, dict):
                 continue
             nodes.append(self.node(raw, kind, parent, slot, position, place))
             children.append({name: [] for name in SLOTS[kind]})

@@ -31,7 +31,8 @@ def address(tree: Tree, path: str, axis: str) -> Tree:
         raise ValueError(f"no field {shown(field)} in {node_id}{nearest(field, fields)}; allowed: {', '.join(fields)}")
     if isinstance(taken := fields[field], Placeholder):
         raise ValueError(f"already swept by axis {taken.axis!r}")
-    replaced = map_values(node, lambda name, value: Placeholder(axis, value) if name == field else value)
+    swept = Placeholder(axis, taken)
+    replaced = map_values(node, lambda name, value: swept if name == field else value)
     return Tree(tree.nodes[:index] + (replaced,) + tree.nodes[index + 1 :])
 
 

@@ -31,7 +31,7 @@ from forge_ray.kernels.compile import warm
 from forge_ray.plan import Op, Residual, axes_of
 from forge_ray.tree import AxisValue, Term
 
-MAX_PAIR_BYTES = 64 * 2**20
+MAX_SWITCH_BYTES = 64 * 2**20
 CHUNK = 1024
 
 
@@ -84,7 +84,9 @@ def _evaluate_term(
         sleeves = _sleeves(bound, evaluator, residual, values)
         for first in range(0, len(members), CHUNK):
             chunk = members[first : first + CHUNK]
-            metrics[chunk], paths[chunk] = _evaluate_chunk(bound, evaluator, term, residual, sleeves, values, digits[chunk])
+            metrics[chunk], paths[chunk] = _evaluate_chunk(
+                bound, evaluator, term, residual, sleeves, values, digits[chunk]
+            )
     return metrics, paths
 
 
@@ -102,16 +104,12 @@ def _values(bound: BoundPlan, term: Term, digits: np.ndarray, axes: tuple[int, .
     return {a: grid.axes[a].values[digits[term.axes.index(a)]] for a in axes}
 
 
-def _sleeves(
-    bound: BoundPlan, evaluator: Evaluator, residual: Residual, values: dict[int, AxisValue]
-) -> Sleeves:
+def _sleeves(bound: BoundPlan, evaluator: Evaluator, residual: Residual, values: dict[int, AxisValue]) -> Sleeves:
     key = ("sleeves", residual.cofactors, *(values[a] for a in residual.outer))
     return evaluator.cache.get(key, lambda: _build_sleeves(bound, evaluator, residual, values), lambda s: s.nbytes)
 
 
-def _build_sleeves(
-    bound: BoundPlan, evaluator: Evaluator, residual: Residual, values: dict[int, AxisValue]
-) -> Sleeves:
+def _build_sleeves(bound: BoundPlan, evaluator: Evaluator, residual: Residual, values: dict[int, AxisValue]) -> Sleeves:
     allocations = [evaluator.allocation(cofactor, values) for cofactor in residual.cofactors]
     traded = slice(bound.start, bound.start + bound.n)
     offsets = np.cumsum([0, *(len(a.active) for a in allocations)])
@@ -161,9 +159,7 @@ def _evaluate_chunk(
     _, distinct = np.unique(same_as, return_index=True)
     sums, drawdowns = _simulate(bound, sleeves, planes[distinct])
     metrics = np.empty((len(distinct), len(SEGMENTS), len(finalize.COLUMNS)))
-    finalize.finalize(
-        sums, drawdowns, bound.class_in_segment, bound.classes, bound.scales, bound.risk_free, metrics
-    )
+    finalize.finalize(sums, drawdowns, bound.class_in_segment, bound.classes, bound.scales, bound.risk_free, metrics)
     paths = sums[:, :, simulate.PATH :].sum(axis=1)
     return metrics[same_as], paths[same_as]
 
@@ -209,15 +205,15 @@ def _leaf_rows(
 
 def _simulate(bound: BoundPlan, sleeves: Sleeves, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n_sleeves, n = sleeves.rows.shape
-    keeps_pairs = len(planes) > 1 and n_sleeves**2 * n * simulate.N_LANES * 8 <= MAX_PAIR_BYTES
-    shape = (n_sleeves, n_sleeves, n if keeps_pairs else 0)
+    keeps = len(planes) > 1 and n_sleeves**2 * n * simulate.N_LANES * 8 <= MAX_SWITCH_BYTES
+    shape = (n_sleeves, n_sleeves, n if keeps else 1)
     sums = np.empty((len(planes), len(bound.class_in_segment), simulate.N_LANES), np.int64)
     drawdowns = np.empty((len(planes), len(SEGMENTS)), np.int64)
     simulate.simulate(
         planes, bound.start, sleeves.logs, sleeves.prefix, sleeves.rows, bound.first_fill, sleeves.starts,
         sleeves.columns, sleeves.weights, bound.panel.close, bound.cash_like, bound.cost, bound.cash, bound.benchmark,
         bound.scales, sleeves.paths, bound.runs, bound.class_in_segment, np.zeros(shape, bool),
-        np.empty((*shape, simulate.N_LANES), np.int64), np.empty(n, np.int64), sums, drawdowns,
+        np.empty((*shape, simulate.N_LANES + 1), np.int64), np.empty(n, np.int64), sums, drawdowns,
     )  # fmt: skip
     return sums, drawdowns
 
@@ -227,7 +223,11 @@ def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
     plan = bound.plan
     metrics = {str(m) for e in plan.expressions if e.op is Op.SERIES for m in plan.values_of(e.parameters[0])}
     names = {INDICATOR_KERNELS[metric].name for metric in metrics}
-    return tuple(sorted(names | {k.name for k in (bits.residual_planes, simulate.stay_table, simulate.simulate, finalize.finalize)}))
+    return tuple(
+        sorted(
+            names | {k.name for k in (bits.residual_planes, simulate.stay_table, simulate.simulate, finalize.finalize)}
+        )
+    )
 
 
 def warm_kernels(names: tuple[str, ...]) -> None:

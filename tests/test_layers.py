@@ -1,0 +1,106 @@
+"""The layers of the package as code: who may import whom, and where third-party packages may appear."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "forge_ray"
+OPEN_TO_ALL = {"errors", "catalog", "jsontext"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "catalog": set(),
+    "jsontext": set(),
+    "tree": set(),
+    "plan": {"tree"},
+    "kernels": set(),
+    "data": set(),
+    "store": set(),
+    "engine": {"plan", "kernels", "data", "tree"},
+    "cluster": {"engine", "store", "plan", "kernels", "data", "tree"},
+    "sweep": {"tree", "plan", "kernels", "data", "store", "engine", "cluster"},
+    "run": {"tree", "plan", "kernels", "data", "store", "engine", "cluster", "sweep"},
+    "cli": {"run", "store", "tree", "plan", "data", "engine", "cluster", "sweep"},
+}
+HOMES: dict[str, set[str]] = {
+    "numba": {"kernels"},
+    "llvmlite": {"kernels"},
+    "ray": {"cluster"},
+    "sqlite3": {"store"},
+    "obstore": {"store"},
+    "plotly": {"report"},
+    "jinja2": {"report"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "polars": {"data", "store", "report", "notebook", "cli"},
+}
+FORBIDDEN = {"pickle": {"kernels"}, "pandas": set(), "scipy": set(), "skfolio": set(), "talib": set()}
+
+
+def layer_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(file: Path) -> list[tuple[int, str]]:
+    """(line, dotted name) of every import, wherever it stands, but for those that only type checkers see."""
+    tree = ast.parse(file.read_text())
+    unseen: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            unseen.update(inner for statement in node.body for inner in ast.walk(statement))
+    found = []
+    for node in ast.walk(tree):
+        if node in unseen:
+            continue
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
+    return found
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_layer_is_in_the_table():
+    assert {layer_of(file) for file in FILES} - {"__init__"} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_follow_the_layers(file: Path):
+    layer = layer_of(file)
+    allowed = MAY_IMPORT.get(layer, set(MAY_IMPORT)) | {layer} | (OPEN_TO_ALL if layer != "kernels" else set())
+    for line, name in imports(file):
+        first, *rest = name.split(".")
+        if first == "forge_ray" and rest:
+            target = rest[0]
+            assert target in allowed or target not in MAY_IMPORT, f"{file}:{line}: {layer} imports {target}"
+        if first in HOMES:
+            assert layer in HOMES[first], f"{file}:{line}: {layer} imports {first}"
+        if first in FORBIDDEN:
+            assert layer in FORBIDDEN[first], f"{file}:{line}: {layer} imports {first}"
+
+
+def test_kernels_know_nothing_of_the_package():
+    for file in (PACKAGE / "kernels").glob("*.py"):
+        names = {name for _, name in imports(file) if name.startswith("forge_ray.")}
+        assert all(name.startswith("forge_ray.kernels") for name in names), (file, names)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    import subprocess
+    import sys
+
+    code = (
+        "import forge_ray, sys; print([m for m in ('numba', 'ray', 'polars', 'pyarrow', 'numpy') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_nothing_prints_outside_the_command_line():
+    for file in FILES:
+        if layer_of(file) != "cli":
+            calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+            assert not [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"], file
