@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
 import resource
+import shutil
 import signal
 import socket
 import sqlite3
@@ -217,13 +219,13 @@ class StoreContract:
         orphan = at.path / at.write(store, *BLOCKS[2]).parts[0].path
         half = orphan.with_name("150-200-x.parquet")
         half.write_bytes(b"PAR1")
-        note = orphan.with_name("note.txt")
-        note.write_text("mine")
+        for note in ("note.txt", "note.parquet"):
+            orphan.with_name(note).write_text("mine")
         assert at.read().counts()["branches"] == 2 * BLOCK
         assert len(at.read().frame()) == 2 * BLOCK
         store.close()
         at.open()
-        assert at.files() == recorded | {"rows/note.txt"}
+        assert at.files() == recorded | {"rows/note.txt", "rows/note.parquet"}
 
     def test_scan_sees_the_moment_it_began(self, at):
         store = at.open()
@@ -444,6 +446,45 @@ def test_changed_specification_is_found(at):
     with pytest.raises(CorruptPartError, match=r"sweep\.json"):
         _ = store.spec
     assert ["sweep.json" in str(problem) for problem in store.verify()] == [True]
+
+
+def test_verify_finds_a_catalogue_that_does_not_fit_its_files(at):
+    store = at.open()
+    at.fill(store, BLOCKS[:2])
+    with closing(sqlite3.connect(at.path / "catalog.sqlite")) as direct:
+        direct.execute("UPDATE parts SET content = ? WHERE lo = 0", ("0" * 32,))
+        direct.execute("UPDATE totals SET n = n + 1 WHERE name = 'passed'")
+        direct.commit()
+    total, content = (str(problem) for problem in store.verify())
+    assert "the total of 'passed'" in total
+    assert content_hash(rows(*BLOCKS[0])) in content
+
+
+def test_run_that_was_removed_under_its_lock_can_be_created_again(at):
+    store = at.open()
+    at.fill(store, BLOCKS)
+    shutil.rmtree(at.path)
+    store.close()
+    assert not at.path.exists()
+    assert list(at.open().missing()) == BLOCKS
+
+
+def test_lock_file_that_is_replaced_while_it_is_being_locked_locks_nothing(at, monkeypatch):
+    at.open().close()
+    flock, replaced = fcntl.flock, []
+
+    def racing(file: int, operation: int) -> None:
+        if not replaced:
+            (at.path / "lock").unlink()
+            replaced.append(os.open(at.path / "lock", os.O_RDWR | os.O_CREAT))
+            flock(replaced[0], fcntl.LOCK_EX)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", racing)
+    with pytest.raises(StoreLockedError):
+        at.open()
+    os.close(replaced[0])
+    assert at.open().epoch == 2
 
 
 def test_finished_run_can_be_read_where_nothing_may_be_written(at, monkeypatch):
