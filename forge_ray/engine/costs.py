@@ -16,7 +16,7 @@ PROCESS_BYTES = 250 * 2**20
 
 @dataclass(frozen=True)
 class Costs:
-    """Nanoseconds, measured on one core of an EPYC (Zen 4) by `tests/bench`.
+    """Nanoseconds, measured on one core of an Intel Xeon on the jobs of `tests/bench/jobs.py`.
 
     per bar: a series, packing a condition, a stay table's vector, the scan of a branch, one operation of the residual
     program. per branch: decoding, duplicates, finalizing, rows. per group and per block: fixed Python work.
@@ -25,10 +25,10 @@ class Costs:
     series_bar: float = 3.0
     condition_bar: float = 4.0
     stay_bar: float = 110.0
-    scan_bar: float = 2.5
+    scan_bar: float = 6.5
     operation_bar: float = 0.004
-    branch: float = 12_000.0
-    group: float = 600_000.0
+    branch: float = 14_000.0
+    group: float = 3_000_000.0
     block: float = 6_000_000.0
 
 
