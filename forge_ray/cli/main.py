@@ -41,30 +41,25 @@ def main() -> None:
     """Entry point: runs a command and turns errors into messages and exit codes."""
     signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except typer.Abort:
-        _stopped(INTERRUPTED)
-    except KeyboardInterrupt:
-        _stopped(INTERRUPTED)
+        code = app(standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
     except TerminatedError:
-        _stopped(TERMINATED)
+        code = TERMINATED
     except ForgeRayError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except typer.TyperException as error:
-        print(f"error: {getattr(error, 'message', error)}", file=sys.stderr)
-        sys.exit(InputError.exit_code)
+        if message := getattr(error, "format_message", error.__str__)():
+            print(f"error: {message}", file=sys.stderr)
+        code = InputError.exit_code
+    if code in (INTERRUPTED, TERMINATED):
+        print("interrupted; what is finished is committed, the same command goes on from there", file=sys.stderr)
+    sys.exit(code)
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:
     raise TerminatedError
-
-
-def _stopped(code: int) -> None:
-    print("interrupted; what is finished is committed, the same command goes on from there", file=sys.stderr)
-    sys.exit(code)
 
 
 @app.command()

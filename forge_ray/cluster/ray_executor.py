@@ -2,7 +2,7 @@
 
 1. Join the cluster that is named, or start an embedded one on this machine.
 2. Put the bound plan (with its panel) into the object store once; actors map its arrays without copying.
-3. Start one actor per node and let it compile the kernels of the plan; then start the others.
+3. Start the actors; one on each node compiles the kernels of the plan, then the others load them.
 4. Keep two blocks in flight per actor. Ray retries nothing: when an actor dies, its blocks go back into the queue and
    a new actor takes its place; the block it was working on is charged with the death if its node lived. After
    `MAX_DEATHS` the run stops and names the block. An error inside a block is fatal at once.
@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import stat
+import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,10 +60,13 @@ class BlockWorker:
         self.cache = Cache(cache_bytes)
         self.bound: BoundPlan | None = None
 
-    def warm(self, kernels: tuple[str, ...]) -> tuple[int, str]:
-        """Compile or load the kernels. Returns this worker's pid and node id."""
-        warm_kernels(kernels)
+    def where(self) -> tuple[int, str]:
+        """This worker's pid and node id."""
         return os.getpid(), ray.get_runtime_context().get_node_id()
+
+    def warm(self, kernels: tuple[str, ...]) -> None:
+        """Compile the kernels, or load them from this node's cache."""
+        warm_kernels(kernels)
 
     def do(self, bound: list[ray.ObjectRef], work: Work) -> Done:
         plan = self.bound or ray.get(bound[0], timeout=START_SECONDS)
@@ -101,6 +107,11 @@ class RayExecutor:
         """Join or start a cluster; says whether to shut it down afterwards."""
         if ray.is_initialized():
             return False
+        with _own_sigterm():
+            self._init()
+        return True
+
+    def _init(self) -> None:
         common = {"log_to_driver": False, "logging_level": logging.WARNING, "runtime_env": {"env_vars": _WORKER_ENV}}
         if self.address:
             ray.init(address=self.address, **common)
@@ -108,7 +119,6 @@ class RayExecutor:
             options = {"num_cpus": self.n_workers, "include_dashboard": False, **self.options}
             ray.init(address="local", **common, **options)
             _protect_token()
-        return True
 
 
 class _Dispatch:
@@ -186,22 +196,24 @@ class _Dispatch:
             raise EvaluationError(f"block [{work.lo}, {work.hi}) killed {MAX_DEATHS} workers; last: {error}") from error
 
     def _start(self, n: int) -> list[_Worker]:
-        """Start n workers; the first compiles the kernels, so that the others find them in the cache."""
-        started = [self._warmed([self._actor()])[0]]
-        rest = [self._actor() for _ in range(n - 1)]
-        return started + self._warmed(rest)
-
-    def _actor(self) -> Any:
+        """Start n workers. The first on each node compiles the kernels, the others find them in the node's cache."""
         remote = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(BlockWorker)
-        return remote.remote(self.executor.cache_bytes)
+        actors = [remote.remote(self.executor.cache_bytes) for _ in range(n)]
+        places = _answers([actor.where.remote() for actor in actors])
+        workers = [_Worker(actor, pid, node) for actor, (pid, node) in zip(actors, places, strict=True)]
+        first_on_node = {worker.node: worker for worker in reversed(workers)}
+        _answers([worker.actor.warm.remote(self.kernels) for worker in first_on_node.values()])
+        _answers([worker.actor.warm.remote(self.kernels) for worker in workers])
+        return workers
 
-    def _warmed(self, actors: list[Any]) -> list[_Worker]:
-        try:
-            answers = ray.get([actor.warm.remote(self.kernels) for actor in actors], timeout=START_SECONDS)
-        except GetTimeoutError as error:
-            free = ray.available_resources().get("CPU", 0)
-            raise ClusterError(f"workers did not start within {START_SECONDS} s; {free:g} CPUs are free") from error
-        return [_Worker(actor, pid, node) for actor, (pid, node) in zip(actors, answers, strict=True)]
+
+def _answers(references: list[ray.ObjectRef]) -> list[Any]:
+    """What actors answer while they start. Raises `ClusterError` if they do not within `START_SECONDS`."""
+    try:
+        return ray.get(references, timeout=START_SECONDS)
+    except GetTimeoutError as error:
+        free = ray.available_resources().get("CPU", 0)
+        raise ClusterError(f"workers did not start within {START_SECONDS} s; {free:g} CPUs are free") from error
 
 
 def _is_alive(node: str) -> bool:
@@ -210,6 +222,17 @@ def _is_alive(node: str) -> bool:
 
 def _cause(error: RayTaskError) -> Exception:
     return error.cause if isinstance(error.cause, ForgeRayError) else EvaluationError(str(error.cause))
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep this process's SIGTERM handler: ``ray.init`` puts its own in place, which ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
 
 
 def _protect_token() -> None:

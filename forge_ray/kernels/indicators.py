@@ -31,18 +31,14 @@ def simple_moving_average(close, window, out):
 def exponential_moving_average(close, window, out):
     """E += 2/(window + 1)·(P − E), seeded with the mean of the first `window` prices; seeds again after a gap."""
     alpha = 2.0 / (window + 1.0)
-    seen, total, level = 0, 0.0, 0.0
+    seen, level = 0, 0.0
     for t in range(close.shape[0]):
         out[t] = np.nan
         if np.isnan(close[t]):
-            seen, total = 0, 0.0
+            seen, level = 0, 0.0
             continue
         seen += 1
-        if seen <= window:
-            total += close[t]
-            level = total / window
-        else:
-            level += alpha * (close[t] - level)
+        level += (close[t] - level) * (1.0 / seen if seen <= window else alpha)
         if seen >= window:
             out[t] = level
 
@@ -75,10 +71,11 @@ def relative_strength_index(close, window, out):
 
 @kernel("in f8[:], in i8, out f8[:]")
 def rate_of_change(close, window, out):
-    """(P / P `window` bars ago − 1)·100, percent. First value at `window`."""
-    out[:window] = np.nan
-    for t in range(window, close.shape[0]):
-        out[t] = (close[t] / close[t - window] - 1.0) * 100.0
+    """(P / P `window` bars ago − 1)·100, percent; NaN if any price in between is. First value at `window`."""
+    seen = 0
+    for t in range(close.shape[0]):
+        seen = 0 if np.isnan(close[t]) else seen + 1
+        out[t] = (close[t] / close[t - window] - 1.0) * 100.0 if seen > window else np.nan
 
 
 @kernel("in f8[:], in i8, out f8[:]")

@@ -118,8 +118,9 @@ def execute(
     )
     with closing(store):
         computed = 0
-        if not store.finished:
+        if next(store.missing(), None):
             computed = _compute(prepared, executor, store, began, on_progress)
+        if not store.finished:
             store.finish(_summary(store, prepared))
         summary = store.summary()
         return Result(

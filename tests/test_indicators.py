@@ -1,0 +1,124 @@
+"""Indicator kernels against TA-Lib and against the plain definitions of the oracle."""
+
+from __future__ import annotations
+
+import naive
+import numpy as np
+import pytest
+import talib
+
+from forge_ray.catalog import INDICATORS
+from forge_ray.engine.values import INDICATOR_KERNELS
+
+WINDOWS = (1, 2, 3, 5, 14, 50, 200)
+TALIB = {
+    "Simple Moving Average": talib.SMA,
+    "Exponential Moving Average": talib.EMA,
+    "Relative Strength Index": talib.RSI,
+    "Rate of Change": talib.ROC,
+}
+VECTOR = [100, 102, 101, 105, 107, 104, 108, 110, 109, 112]
+PUBLISHED = {
+    ("Simple Moving Average", 3): [101.0, 102.6667, 104.3333, 105.3333, 106.3333, 107.3333, 109.0, 110.3333],
+    ("Exponential Moving Average", 3): [101.0, 103.0, 105.0, 104.5, 106.25, 108.125, 108.5625, 110.2812],
+    ("Relative Strength Index", 3): [85.7143, 90.0, 53.7313, 74.3802, 80.8050, 68.0130, 81.3201],
+    ("Standard Deviation", 3): [2.0313, 2.0265, 2.8314, 2.7921, 2.7863, 1.9497, 1.5578],
+    ("Rate of Change", 3): [5.0, 4.9020, 2.9703, 2.8571, 2.8037, 4.8077, 3.7037],
+}
+
+
+def walk(n: int, seed: int, level: float = 100.0) -> np.ndarray:
+    return level * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.012, n)))
+
+
+def computed(name: str, close: np.ndarray, window: int) -> np.ndarray:
+    out = np.full(len(close), 123.0)
+    INDICATOR_KERNELS[name](close, window, out)
+    return out
+
+
+def oracle(name: str, close: np.ndarray, window: int) -> np.ndarray:
+    values = naive.indicator(name, [None if np.isnan(x) else float(x) for x in close], window)
+    return np.array([np.nan if v is None else v for v in values])
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray, relative: float) -> None:
+    assert np.array_equal(np.isnan(found), np.isnan(expected))
+    scale = np.maximum(np.abs(expected), 1e-3)
+    assert np.nanmax(np.abs(found - expected) / scale, initial=0.0) <= relative
+
+
+@pytest.mark.parametrize("window", WINDOWS[1:])
+@pytest.mark.parametrize("name", TALIB)
+def test_indicator_matches_talib(name: str, window: int):
+    for level in (1.0, 100.0, 1e8):
+        close = walk(3_000, window, level)
+        assert_close(computed(name, close, window), TALIB[name](close, window), 1e-12)
+
+
+@pytest.mark.parametrize("window", WINDOWS[1:])
+def test_standard_deviation_matches_talib(window: int):
+    close = walk(3_000, window)
+    expected = np.concatenate([[np.nan], talib.STDDEV(close[1:] / close[:-1] - 1, window) * 100])
+    assert_close(computed("Standard Deviation", close, window), expected, 1e-9)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("name", INDICATOR_KERNELS)
+def test_indicator_matches_its_definition_through_gaps_and_spikes(name: str, window: int):
+    close = walk(700, 3)
+    close[300] = np.nan
+    close[[410, 411, 415]] = np.nan
+    close[520] = 1e12
+    close[600:] = close[600]
+    found, expected = computed(name, close, window), oracle(name, close, window)
+    assert np.array_equal(np.isnan(found), np.isnan(expected))
+    spiked = np.zeros(700, bool)
+    spiked[520 : 522 + window] = True
+    if name in ("Exponential Moving Average", "Relative Strength Index"):
+        spiked[520:] = True
+    assert_close(found[~spiked], expected[~spiked], 1e-11)
+    assert_close(found[spiked], expected[spiked], 1e-6)
+
+
+@pytest.mark.parametrize(("name", "window"), PUBLISHED)
+def test_indicator_matches_published_vectors(name: str, window: int):
+    found = computed(name, np.array(VECTOR, float), window)
+    expected = PUBLISHED[name, window]
+    assert np.isnan(found[: -len(expected)]).all()
+    assert np.allclose(found[-len(expected) :], expected, atol=6e-5)
+
+
+@pytest.mark.parametrize("indicator", INDICATORS, ids=lambda indicator: indicator.name)
+def test_first_value_is_where_the_catalogue_says(indicator):
+    for window in WINDOWS:
+        found = computed(indicator.name, walk(260, 1), window)
+        assert np.flatnonzero(~np.isnan(found))[0] == indicator.bars_before_first_value(window)
+
+
+@pytest.mark.parametrize("name", INDICATOR_KERNELS)
+def test_values_do_not_depend_on_what_comes_later(name: str):
+    close = walk(240, 9)
+    for window in (1, 2, 7, 30):
+        whole = computed(name, close, window)
+        for n in range(1, 240, 13):
+            assert np.array_equal(computed(name, close[:n], window), whole[:n], equal_nan=True)
+
+
+def test_equal_prices_have_exactly_that_mean():
+    close = np.full(100, 0.1)
+    for window in WINDOWS[:6]:
+        assert (computed("Simple Moving Average", close, window)[window - 1 :] == 0.1).all()
+        assert (computed("Exponential Moving Average", close, window)[window - 1 :] == 0.1).all()
+
+
+def test_flat_prices_have_rsi_50_and_no_deviation():
+    close = np.full(40, 7.3)
+    assert (computed("Relative Strength Index", close, 5)[5:] == 50.0).all()
+    assert (computed("Standard Deviation", close, 5)[5:] == 0.0).all()
+    rising = np.arange(1.0, 40.0)
+    assert (computed("Relative Strength Index", rising, 5)[5:] == 100.0).all()
+
+
+def test_every_indicator_has_a_kernel():
+    assert set(INDICATOR_KERNELS) == {indicator.name for indicator in INDICATORS}
