@@ -126,21 +126,35 @@ def show_result(result: Result) -> None:
 
 
 def show_leaderboard(frame: pl.DataFrame, metric: str, axes: list[str], title: str = "") -> None:
-    """A table of the axes and of a few metrics per segment, the ranking metric first."""
+    """A table of the axes and of as many metrics as the window is wide, the ranking metric first."""
     names = ["branch", *(["tree"] if "tree" in frame.columns else []), *axes]
-    chosen = [f"{segment}_{name}" for segment in ("is", "oos", "full") for name in LEADERBOARD]
-    metrics = [metric, *(c for c in chosen if c != metric and frame[c].null_count() < len(frame))][: 9 if axes else 8]
-    table = Table(title=title or None, box=None, header_style="bold", pad_edge=False)
-    for name in (*names, *metrics):
-        table.add_column(_heading(name), justify="right", no_wrap=True)
-    for row in frame.select([*names, *metrics]).to_dicts():
-        table.add_row(*(_cell(name, row[name]) for name in (*names, *metrics)))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    segments = ("full",) if metric.startswith("full_") else ("is", "oos")
+    ranked = [f"{segment}_{name}" for name in LEADERBOARD for segment in segments]
+    metrics = [metric, *(column for column in ranked if column != metric)]
+    rows = frame.select([*names, *metrics]).to_dicts()
+    cells = {name: [*name_lines(name), *(_cell(name, row[name]) for row in rows)] for name in (*names, *metrics)}
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    shown = _fitting({name: max(map(len, texts)) + 2 for name, texts in cells.items()}, len(names) + 1, console.width)
+    table = Table(title=title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for name in shown:
+        table.add_column("\n".join(name_lines(name)), justify="right", no_wrap=True)
+    for k in range(len(rows)):
+        table.add_row(*(cells[name][len(name_lines(name)) + k] for name in shown))
+    console.print(table)
 
 
-def _heading(name: str) -> str:
-    segment, _, metric = name.partition("_")
-    return f"{segment}\n{metric}" if name in METRIC_COLUMNS else name
+def _fitting(widths: Mapping[str, int], least: int, width: int) -> list[str]:
+    """The first columns that fit, but at least `least` of them."""
+    names = list(widths)
+    while len(names) > least and sum(widths[name] for name in names) > width:
+        names.pop()
+    return names
+
+
+def name_lines(column: str) -> list[str]:
+    """A column's heading: segment above metric."""
+    segment, _, metric = column.partition("_")
+    return [segment, metric] if column in METRIC_COLUMNS else [column]
 
 
 def _cell(column: str, value: Any) -> str:
@@ -169,7 +183,7 @@ def show_branch(report: Mapping[str, Any]) -> None:
     for metric in METRICS:
         cells = (_metric_or_reason(report, segment, metric.name) for segment in SEGMENTS)
         table.add_row(metric.name, *cells)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
     print(jsontext.write(report["tree"]))
 
 

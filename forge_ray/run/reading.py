@@ -71,7 +71,8 @@ class Run:
             raise InputError([Problem(f"branch {branch}", self._why_missing(branch))])
         tree = self.spec["tree_names"].index(row["tree"]) if "tree" in row else 0
         template = parse_tree(from_canonical(self.spec["trees"][tree]))
-        values = {name: row[name] for name in template.axes()}
+        used = template.axes()
+        values = {name: row[name] for name in self.axes if name in used}
         return {
             "branch": branch,
             **({"tree_name": row["tree"]} if "tree" in row else {}),
