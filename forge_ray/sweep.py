@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What to search, on what, judged how. `tree_names` label the rows if there are several trees."""
+    """What to search, on what, judged how. `tree_names` label the rows if there are several trees.
+
+    `job` is the job as it was given, made self-contained: trees in place, the data folder absolute.
+    """
 
     name: str
     data: Source
@@ -77,6 +80,7 @@ class Sweep:
     split: Split
     requirements: tuple[Requirement, ...]
     keep: str
+    job: Mapping[str, Any] = field(compare=False, repr=False)
 
     def identity(self, data_fingerprint: str) -> dict[str, Any]:
         """Everything that can change a stored byte, as canonical JSON; `run_id` is its hash."""
@@ -144,6 +148,7 @@ def parse_job(job: object, *, folder: Path = Path()) -> Sweep:
 class _JobReader:
     def __init__(self, job: dict, folder: Path):
         self.job, self.folder = job, folder
+        self.raw_trees: dict[str, object] = {}
         self.problems: list[Problem] = [unknown(key, "field", key, _FIELDS) for key in job if key not in _FIELDS]
 
     def sweep(self) -> Sweep:
@@ -157,8 +162,14 @@ class _JobReader:
         if self.problems or split is None:
             raise JobError(self.problems)
         return Sweep(
-            name or "sweep", data, benchmark, trees, names, grid, execution, split, tuple(requirements), keep
+            name or "sweep", data, benchmark, trees, names, grid, execution, split, requirements, keep, self.whole(data)
         )
+
+    def whole(self, data: Source) -> dict[str, Any]:
+        """The job with its trees in place and its data folder absolute."""
+        given = self.job["data"] if isinstance(self.job["data"], dict) else {}
+        job = {**self.job, "data": {**given, "source": data.source}}
+        return job if "tree" in job else {**job, "trees": self.raw_trees}
 
     def problem(self, place: str, message: str) -> None:
         self.problems.append(Problem(place, message))
@@ -198,7 +209,7 @@ class _JobReader:
 
     def resolved(self, source: str) -> str:
         """A folder is relative to the job file; a sample is a name."""
-        return source if source.startswith("sample:") else str(self.folder / source)
+        return source if source.startswith("sample:") else str((self.folder / source).absolute())
 
     def date(self, data: dict, key: str) -> date | None:
         value = data.get(key)
@@ -223,21 +234,26 @@ class _JobReader:
             return (), []
         if "tree" in self.job:
             return ("tree",), [self.tree(self.job["tree"], "tree")]
-        files = self.job["trees"]
-        if not isinstance(files, list) or not files or not all(isinstance(file, str) for file in files):
-            self.problem("trees", f"expected a list of tree files, got {shown(files)}")
-            return (), []
-        for file in {file for file in files if files.count(file) > 1}:
-            self.problem("trees", f"{file!r} is listed {files.count(file)} times; each tree once")
-        return tuple(files), [tree for file in files if (tree := self.tree_file(file))]
+        self.raw_trees = self.named_trees(self.job["trees"])
+        return tuple(self.raw_trees), [self.tree(data, name) for name, data in self.raw_trees.items()]
 
-    def tree_file(self, file: str) -> Tree | None:
+    def named_trees(self, trees: object) -> dict[str, object]:
+        """Tree JSON by name: the files of a list, or an object of trees in place."""
+        if isinstance(trees, dict) and trees:
+            return trees
+        if not isinstance(trees, list) or not trees or not all(isinstance(file, str) for file in trees):
+            self.problem("trees", f"expected a list of tree files or an object of trees, got {shown(trees)}")
+            return {}
+        for file in {file for file in trees if trees.count(file) > 1}:
+            self.problem("trees", f"{file!r} is listed {trees.count(file)} times; each tree once")
+        return {file: data for file in trees if (data := self.tree_file(file)) is not None}
+
+    def tree_file(self, file: str) -> object:
         try:
-            data = jsontext.read_file(self.folder / file)
+            return jsontext.read_file(self.folder / file)
         except jsontext.JsonError as error:
             self.problems += error.problems
             return None
-        return self.tree(data, file)
 
     def tree(self, data: object, place: str) -> Tree:
         tree, problems = read_tree(data, place=place)

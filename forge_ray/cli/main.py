@@ -67,7 +67,9 @@ def run(
     job: JobArgument,
     out: Annotated[Path, typer.Option(help="Where runs are stored.")] = Path("runs"),
     local: Annotated[bool, typer.Option("--local", help="In this process, on threads, without Ray.")] = False,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to join; default RAY_ADDRESS, else embedded.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join; default RAY_ADDRESS, else embedded.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Workers; default one per CPU.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an existing run of this job away first.")] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help="Take the run from a driver that hangs.")] = False,

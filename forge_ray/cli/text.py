@@ -113,7 +113,9 @@ def show_result(result: Result) -> None:
     ])  # fmt: skip
     with Run(result.path) as run:
         frame, metric = run.top(passing=result.passed > 0), run.metric(None)
-        show_leaderboard(frame, metric, run.axes, title="best of those that passed" if result.passed else "best; none passed")
+        show_leaderboard(
+            frame, metric, run.axes, title="best of those that passed" if result.passed else "best; none passed"
+        )
         segment = metric.partition("_")[0]
         days = frame[f"{segment}_n_days"][0] if len(frame) else 0
         luck = sharpe_by_luck(result.distinct, int(days))

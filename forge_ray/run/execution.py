@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Protocol
 
+from forge_ray import jsontext
 from forge_ray.catalog import BARS_PER_YEAR
 from forge_ray.cluster.work import Done, Work
 from forge_ray.data import load
@@ -117,6 +118,7 @@ def execute(
         root, prepared.run_id, prepared.spec, block_size or block_size_for(grid.size), grid.size, take_over=take_over
     )
     with closing(store):
+        store.keep_job(jsontext.write(prepared.sweep.job).encode())
         computed = 0
         if next(store.missing(), None):
             computed = _compute(prepared, executor, store, began, on_progress)

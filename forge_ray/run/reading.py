@@ -13,6 +13,7 @@ from forge_ray.catalog import METRIC_BY_NAME, METRICS, SEGMENTS
 from forge_ray.engine import METRIC_COLUMNS
 from forge_ray.errors import InputError, Problem, unknown
 from forge_ray.store import LocalStore
+from forge_ray.sweep import Sweep, parse_job
 from forge_ray.tree import Where, fill, from_canonical, parse_tree, to_json
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self.store.close()
+
+    def sweep(self) -> Sweep:
+        """The sweep that the run executes, read again from the job that was kept."""
+        return parse_job(jsontext.parse(self.store.job.decode()))
 
     @property
     def axes(self) -> list[str]:

@@ -5,6 +5,7 @@ A run on disk is a folder named by its run id::
     rows/<lo>-<hi>-<attempt>.parquet    written by workers, once
     catalog.sqlite                      the truth: what exists
     sweep.json                          what was searched, as canonical JSON
+    job.json                            the job as it was given, for people and for reports; proves nothing
     lock                                held by the driver while it lives
 """
 
@@ -224,6 +225,21 @@ class LocalStore:
         if (found := hashlib.sha256(spec).hexdigest()) != self._header.spec_sha256:
             raise CorruptPartError(f"{path}: SHA-256 {found}; the catalogue says {self._header.spec_sha256}")
         return spec
+
+    @property
+    def job(self) -> bytes:
+        """The job that created the run."""
+        path = self.path / "job.json"
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
+
+    def keep_job(self, job: bytes) -> None:
+        """Keep the job beside the results. The first one stays: later ones differ in nothing that counts."""
+        path = self.path / "job.json"
+        if not path.exists():
+            write_new(path, job)
 
     def missing(self) -> Iterator[tuple[int, int]]:
         lo = 0
