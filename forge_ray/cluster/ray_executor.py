@@ -197,7 +197,7 @@ class _Dispatch:
 
     def _start(self, n: int) -> list[_Worker]:
         """Start n workers. The first on each node compiles the kernels, the others find them in the node's cache."""
-        remote = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(BlockWorker)
+        remote: Any = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(BlockWorker)
         actors = [remote.remote(self.executor.cache_bytes) for _ in range(n)]
         places = _answers([actor.where.remote() for actor in actors])
         workers = [_Worker(actor, pid, node) for actor, (pid, node) in zip(actors, places, strict=True)]
