@@ -94,3 +94,20 @@ SEGMENTS: tuple[str, ...] = ("full", "is", "oos")
 CASH = "CASH"
 CASH_LIKE: tuple[str, ...] = (CASH, "BIL", "SHV", "SGOV", "USFR")
 BARS_PER_YEAR = 252
+
+
+def indicator_table() -> str:
+    """The indicators as a Markdown table."""
+    rows = ["| indicator | aliases | unit | look-back | default sweep | definition |", "|---|---|---|---|---|---|"]
+    for i in INDICATORS:
+        factor, offset = i.look_back
+        bars = f"w{offset:+d}".replace("+0", "").replace("-", " − ") if factor else str(offset)
+        rows.append(f"| {i.name} | {', '.join(i.aliases)} | {i.unit} | {bars} | `{i.sweep}` | {i.formula} |")
+    return "\n".join(rows)
+
+
+def metric_table() -> str:
+    """The metrics as a Markdown table."""
+    rows = ["| metric | unit | better | meaning |", "|---|---|---|---|"]
+    rows += [f"| `{metric.name}` | {metric.unit} | {metric.better} | {metric.meaning} |" for metric in METRICS]
+    return "\n".join(rows)
