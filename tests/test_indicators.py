@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import naive
 import numpy as np
 import pytest
@@ -9,8 +16,10 @@ import talib
 
 from forge_ray.catalog import INDICATORS
 from forge_ray.engine.values import INDICATOR_KERNELS
+from forge_ray.kernels.compile import folder
 
 WINDOWS = (1, 2, 3, 5, 14, 50, 200)
+OF_THE_WINDOW_ALONE = ("Simple Moving Average", "Standard Deviation", "Rate of Change")
 TALIB = {
     "Simple Moving Average": talib.SMA,
     "Exponential Moving Average": talib.EMA,
@@ -118,6 +127,79 @@ def test_flat_prices_have_rsi_50_and_no_deviation():
     assert (computed("Standard Deviation", close, 5)[5:] == 0.0).all()
     rising = np.arange(1.0, 40.0)
     assert (computed("Relative Strength Index", rising, 5)[5:] == 100.0).all()
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("name", OF_THE_WINDOW_ALONE)
+def test_what_has_left_the_window_leaves_no_trace(name: str, window: int):
+    close = walk(700, 4)
+    clean = computed(name, close, window)
+    for odd in (1e12, 1e-9, np.nan):
+        close[210] = odd
+        found, free = computed(name, close, window), 210 + window + 1
+        assert np.array_equal(found[:210], clean[:210], equal_nan=True)
+        assert np.array_equal(found[free:], clean[free:])
+        assert not np.array_equal(found[210:free], clean[210:free]) or (name, window) == ("Standard Deviation", 1)
+
+
+@pytest.mark.parametrize("window", WINDOWS[1:])
+def test_standard_deviation_matches_two_exact_passes(window: int):
+    for level, growth, noise in ((100.0, 0.0, 0.01), (1e8, 0.0, 0.01), (1e8, 0.01, 1e-5)):
+        close = level * np.cumprod(1.0 + growth + noise * np.random.default_rng(window).standard_normal(500))
+        returns = close[1:] / close[:-1] - 1.0
+        expected = np.full(500, np.nan)
+        for t in range(window - 1, 499):
+            part = returns[t - window + 1 : t + 1]
+            mean = math.fsum(part) / window
+            expected[t + 1] = math.sqrt(math.fsum((r - mean) ** 2 for r in part) / window) * 100.0
+        assert_close(found := computed("Standard Deviation", close, window), expected, 1e-11)
+        assert (found[window:] > 0.0).all()
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_moving_average_matches_exact_sums_at_any_level(window: int):
+    for level in (1e-6, 100.0, 1e8):
+        close = walk(500, window, level)
+        close[250] = level * 1e10
+        exact = [math.fsum(close[t - window + 1 : t + 1]) / window for t in range(window - 1, 500)]
+        assert np.allclose(computed("Simple Moving Average", close, window)[window - 1 :], exact, rtol=1e-14, atol=0.0)
+
+
+@pytest.mark.parametrize("name", INDICATOR_KERNELS)
+def test_histories_shorter_than_the_window_have_no_value(name: str):
+    for n in range(4):
+        found = computed(name, walk(n, 1), 1_000_000)
+        assert np.isnan(found).all() or name == "Current Price"
+
+
+@pytest.mark.parametrize("name", INDICATOR_KERNELS)
+def test_readonly_and_writable_closes_share_one_compilation(name: str):
+    close = walk(100, 2)
+    expected = computed(name, close, 5)
+    close.flags.writeable = False
+    assert np.array_equal(computed(name, close, 5), expected, equal_nan=True)
+    assert len(INDICATOR_KERNELS[name].compiled(folder()).signatures) == 1
+
+
+def digest() -> str:
+    """Hash of every indicator on a short history with a gap, a spike and a flat end."""
+    close = np.round(walk(120, 8), 2)
+    close[40], close[70], close[100:] = np.nan, 1e6, 101.25
+    values = np.array([computed(name, close, window) for name in INDICATOR_KERNELS for window in (1, 2, 7, 30)])
+    values[np.isnan(values)] = np.nan
+    return hashlib.sha256(values.tobytes()).hexdigest()
+
+
+def test_plain_python_gives_the_same_bits():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "import test_indicators; print(test_indicators.digest())"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        cwd=Path(__file__).parent,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == digest()
 
 
 def test_every_indicator_has_a_kernel():

@@ -10,16 +10,17 @@ A kernel is declared as a function and a signature in a small notation, one entr
 
 The cache folder is keyed by the content and the time of every file of this folder, the versions of Python, Numba and
 LLVM and the name and features of the CPU, because Numba's own index sees neither edits in other files nor another CPU.
-It is private to the user. With ``NUMBA_DISABLE_JIT=1`` kernels run as plain Python.
+It is private to the user. Each kernel has a seal there, the checksum of its files: machine code that is not what was
+written is never loaded, as a flipped bit in it can end the process or change a number. The seal is also the lock that
+lets one process compile while the others wait for it. With ``NUMBA_DISABLE_JIT=1`` kernels run as plain Python.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-import pickle
 import re
-import shutil
 import sys
 import tempfile
 import threading
@@ -37,11 +38,10 @@ from numba import types
 KERNELS: dict[str, Kernel] = {}
 
 _SCALARS = {"f8": types.float64, "i8": types.int64, "u8": types.uint64, "b1": types.boolean}
-_ARGUMENT = re.compile(r"(in|out) (f8|i8|u8|b1)(\[[:,]*\])?")
+_ARGUMENT = re.compile(r"(in|out) (f8|i8|u8|b1)(\[:(?:,:)*\])?")
 _CONFIG: Any = numba.core.config
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 _COMPILING = threading.RLock()
-_DAMAGED = (EOFError, pickle.UnpicklingError, ValueError, AttributeError, ImportError, IndexError, KeyError, TypeError)
 
 
 def device(function: Callable) -> Any:
@@ -50,10 +50,17 @@ def device(function: Callable) -> Any:
 
 
 def kernel(signature: str) -> Callable[[Callable], Kernel]:
-    """Declare a kernel; see the module's docstring for the notation."""
+    """Declare a kernel; see the module's docstring for the notation.
+
+    Its name is its key in `KERNELS`: ValueError if another module has a kernel of that name.
+    """
 
     def declare(function: Callable) -> Kernel:
-        return KERNELS.setdefault(function.__name__, Kernel(function, signature))
+        name, module = function.__name__, function.__module__
+        if name in KERNELS and KERNELS[name].function.__module__ != module:
+            raise ValueError(f"kernel {name!r} of {module} is declared in {KERNELS[name].function.__module__} too")
+        KERNELS[name] = Kernel(function, signature)
+        return KERNELS[name]
 
     return declare
 
@@ -78,12 +85,17 @@ class Kernel:
 
     def _load(self, at: Path) -> Callable:
         at.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            return self._compile(at)
-        except _DAMAGED:
-            # A cache file cut short by a full disk or a kill; a second failure is a real one.
-            self._forget(at)
-            return self._compile(at)
+        with (at / f"{self.name}.seal").open("a+b") as seal:
+            fcntl.flock(seal, fcntl.LOCK_EX)
+            seal.seek(0)
+            if seal.read() != self._checksum(at):
+                # Damaged, or cut short by a full disk or a kill.
+                for file in self._files(at):
+                    file.unlink()
+            compiled = self._compile(at)
+            seal.truncate(0)
+            seal.write(self._checksum(at))
+            return compiled
 
     def _compile(self, at: Path) -> Callable:
         before, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(at)
@@ -92,9 +104,14 @@ class Kernel:
         finally:
             _CONFIG.CACHE_DIR = before
 
-    def _forget(self, at: Path) -> None:
-        for file in at.glob(f"*/*.{self.name}-*.nb[ci]"):
-            file.unlink(missing_ok=True)
+    def _files(self, at: Path) -> list[Path]:
+        return sorted(at.glob(f"*/*.{self.name}-*.nb[ci]"))
+
+    def _checksum(self, at: Path) -> bytes:
+        digest = hashlib.blake2b(digest_size=16)
+        for file in self._files(at):
+            digest.update(f"{file.name} {file.stat().st_size} ".encode() + file.read_bytes())
+        return digest.digest()
 
 
 def argument_types(signature: str) -> tuple:
@@ -114,11 +131,11 @@ def _argument_type(entry: str) -> Any:
 
 @cache
 def folder() -> Path:
-    """The cache folder of this code on this CPU."""
-    base = (
-        os.environ.get("FORGE_RAY_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "forge_ray"
-    )
+    """The cache folder of this code on this CPU, below ``$FORGE_RAY_CACHE``, else ``$XDG_CACHE_HOME/forge_ray``, else
+    ``~/.cache/forge_ray``."""
+    base = os.environ.get("FORGE_RAY_CACHE")
+    if not base:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forge_ray"
     return Path(base) / "kernels" / _key()
 
 
@@ -143,12 +160,15 @@ def warm(names: Iterable[str]) -> Path:
             KERNELS[name].compiled(final)
         return final
     final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=final.parent))
-    for name in names:
-        KERNELS[name].compiled(fresh)
-    try:
-        fresh.rename(final)
-    except OSError:
-        # Another process was first; what it cached is as good.
-        shutil.rmtree(fresh)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=final.parent) as beside:
+        fresh = Path(beside) / final.name
+        fresh.mkdir(mode=0o700)
+        for name in names:
+            KERNELS[name].compiled(fresh)
+        try:
+            fresh.rename(final)
+        except OSError:
+            # Another process was first; what it cached is as good.
+            if not final.exists():
+                raise
     return final
