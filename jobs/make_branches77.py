@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from itertools import count
+from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -23,8 +23,13 @@ class Writer:
 
     def __init__(self, seed: int):
         self.rng = random.Random(seed)
-        self.ids = count(1)
+        self.used: Counter[str] = Counter()
         self.left = self.rng.randrange(4, 9)
+
+    def name(self, word: str) -> str:
+        """An id that says what the part is for, unique in the tree: trend, trend2, ..."""
+        self.used[word] += 1
+        return word if self.used[word] == 1 else f"{word}{self.used[word]}"
 
     def tree(self) -> dict:
         return self.node(self.rng.randrange(4, 7), must_go_deep=True)
@@ -45,7 +50,7 @@ class Writer:
         if self.rng.random() < 0.3:
             sides.reverse()
         return {
-            "id": f"gate{next(self.ids)}",
+            "id": f"{conditions[0]['id']}_gate",
             "kind": "indicator",
             "conditions": conditions,
             "children": {"then": [sides[0]], "else": [sides[1]]},
@@ -53,25 +58,28 @@ class Writer:
 
     def blend(self, depth: int) -> dict:
         children = [self.node(depth - 1, must_go_deep=True), self.leaf(risky=False)]
-        node: dict = {"id": f"blend{next(self.ids)}", "kind": "basic"}
+        node: dict = {"id": self.name("blend"), "kind": "basic"}
         if self.rng.random() < 0.6:
             share = self.rng.choice((50, 60, 70, 80))
             node["weighting"] = "defined"
-            children = [child | {"weight": weight} for child, weight in zip(children, (share, 100 - share), strict=True)]
+            weights = (share, 100 - share)
+            children = [child | {"weight": weight} for child, weight in zip(children, weights, strict=True)]
         return node | {"children": {"next": children}}
 
     def leaf(self, *, risky: bool) -> dict:
         if not risky and self.rng.random() < 0.3:
-            tickers = ["CASH"]
+            word, tickers = "cash", ["CASH"]
         else:
+            word = "stocks" if risky else "defensive"
             tickers = self.rng.sample(STOCKS if risky else DEFENSIVE, self.rng.choice((1, 1, 2, 3)))
-        return {"id": f"hold{next(self.ids)}", "kind": "position", "positions": tickers}
+        return {"id": self.name(word), "kind": "position", "positions": tickers}
 
     def condition(self, *, first: bool) -> dict:
         self.left -= 1
         draw = self.rng.choice((self.trend, self.trend, self.crossing, self.oscillator, self.oscillator,
                                 self.calm, self.momentum, self.relative))  # fmt: skip
-        condition = {"id": f"c{next(self.ids)}"} | ({} if first else {"type": self.rng.choice(("and", "and", "or"))})
+        joint = {} if first else {"type": self.rng.choice(("and", "and", "or"))}
+        condition = {"id": self.name(draw.__name__)} | joint
         condition |= draw(self.rng.choice(SIGNALS))
         if "cross" not in condition["comparator"] and self.rng.random() < 0.25:
             condition["forDays"] = self.rng.randrange(2, 6)
@@ -92,13 +100,17 @@ class Writer:
 
     def oscillator(self, ticker: str) -> dict:
         window = self.rng.choice((2, 5, 10, 14, 20))
-        comparator, threshold = self.rng.choice((("lt", 30), ("lt", 40), ("lte", 25), ("gt", 60), ("gt", 75), ("gte", 50)))
+        limits = (("lt", 40), ("gt", 60), ("gte", 50))
+        if window < 14:  # a slow oscillator never stays beyond these for days
+            limits += (("lt", 30), ("lte", 25), ("gt", 75))
+        comparator, threshold = self.rng.choice(limits)
         return {"metric": self.rng.choice(("RSI", "Relative Strength Index")), "window": window, "ticker": ticker,
                 "comparator": comparator, "threshold": threshold}  # fmt: skip
 
     def calm(self, ticker: str) -> dict:
         return {"metric": "Standard Deviation", "window": self.rng.choice((10, 20, 60)), "ticker": ticker,
-                "comparator": self.rng.choice(("lt", "lt", "gt")), "threshold": self.rng.choice((0.8, 1.0, 1.3, 1.8, 2.5))}  # fmt: skip
+                "comparator": self.rng.choice(("lt", "lt", "gt")),
+                "threshold": self.rng.choice((0.8, 1.0, 1.3, 1.8, 2.5))}  # fmt: skip
 
     def momentum(self, ticker: str) -> dict:
         return {"metric": self.rng.choice(("ROC", "Rate of Change")), "window": self.rng.choice((5, 20, 60, 120)),
@@ -122,12 +134,19 @@ def n_conditions(node: dict) -> int:
     return len(node.get("conditions", ())) + below
 
 
+def is_idle(node: dict) -> bool:
+    """True if some gate below chooses between cash and cash."""
+    below = [child for children in node.get("children", {}).values() for child in children]
+    cash = [child.get("positions") == ["CASH"] for child in below]
+    return (node["kind"] == "indicator" and all(cash)) or any(is_idle(child) for child in below)
+
+
 def main() -> None:
     trees, seed = [], 0
     while len(trees) < N_TREES:
         tree = Writer(seed).tree()
         seed += 1
-        if 4 <= levels(tree) <= 6 and 4 <= n_conditions(tree) <= 8 and tree not in trees:
+        if 4 <= levels(tree) <= 6 and 4 <= n_conditions(tree) <= 8 and not is_idle(tree) and tree not in trees:
             trees.append(tree)
     (HERE / "trees").mkdir(exist_ok=True)
     names = [f"trees/{k:02}.json" for k in range(1, N_TREES + 1)]
