@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from forge_ray.run import Run as open
+    from forge_ray.run import Run as open  # noqa: N813
     from forge_ray.run import execute, explain, prepare
     from forge_ray.sweep import Sweep, parse_job, read_job
 

@@ -201,7 +201,9 @@ class _JobReader:
         if not isinstance(value, dict) or not isinstance(value.get("source"), str):
             self.problem("data", f'expected a source such as "sample:us20" or {{"source": …}}, got {shown(value)}')
             return Source("")
-        self.problems += [unknown(f"data.{key}", "field", key, _DATA_FIELDS) for key in value if key not in _DATA_FIELDS]
+        self.problems += [
+            unknown(f"data.{key}", "field", key, _DATA_FIELDS) for key in value if key not in _DATA_FIELDS
+        ]
         start, end = self.date(value, "start"), self.date(value, "end")
         if start and end and start > end:
             self.problem("data", f"start {start} is after end {end}")
@@ -344,7 +346,9 @@ class _JobReader:
             for index, node in enumerate(tree.nodes):
                 for k, condition in enumerate(node.conditions):
                     place = f"{tree.path(index)}.conditions[{k}]".lstrip(".")
-                    pairs = ((c, d) for c in _options(condition.comparator, axes) for d in _options(condition.for_days, axes))
+                    pairs = (
+                        (c, d) for c in _options(condition.comparator, axes) for d in _options(condition.for_days, axes)
+                    )
                     found = [problem for c, d in pairs for problem in cross_problems(c, d, place)]
                     self.problems += found[:1]
 

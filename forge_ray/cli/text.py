@@ -39,7 +39,8 @@ def plan_lines(e: Mapping[str, Any]) -> list[str]:
         f"{e['name']}: {e['branches']:,} branches of {e['trees']} tree(s); {e['series']:,} series, "
         f"{e['conditions']:,} conditions, {e['groups']:,} groups of up to {e['sleeves']} sleeves",
         f"data: {len(e['tickers'])} tickers, {e['bars']:,} bars; traded {e['start']} to {e['end']}{limit}",
-        f"about {e['seconds']:.1f} s on {e['workers']} worker(s), {e['bytes'] / 2**20:,.0f} MiB, {e['blocks']:,} blocks",
+        f"about {e['seconds']:.1f} s on {e['workers']} worker(s), {e['bytes'] / 2**20:,.0f} MiB, "
+        f"{e['blocks']:,} blocks",
     ]
     return lines + [f"warning: {text}" for text in e["warnings"]]
 
@@ -53,7 +54,8 @@ def full_plan_lines(e: Mapping[str, Any]) -> list[str]:
     lines += [f"axis {name}: {n:,} values" for name, n in e["axes"].items()]
     lines.append("start, what limits it, and the bars that dropping it would gain:")
     lines += [
-        f"  {rung['date']}  {rung['ticker']:<8} {rung['because']} (look-back {rung['look_back']})  +{rung['gain']:,} bars"
+        f"  {rung['date']}  {rung['ticker']:<8} {rung['because']} "
+        f"(look-back {rung['look_back']})  +{rung['gain']:,} bars"
         for rung in e["start_ladder"]
     ]
     lines.append("conditions, share of traded bars on which each is true:")
@@ -121,8 +123,8 @@ def show_result(result: Result) -> None:
         luck = sharpe_by_luck(result.distinct, int(days))
     if luck is not None:
         print(
-            f"{result.branches:,} branches tried, {result.distinct:,} distinct: the best of that many worthless ones would "
-            f"show a Sharpe ratio of about {luck:.2f} over {days:,.0f} days by luck"
+            f"{result.branches:,} branches tried, {result.distinct:,} distinct: the best of that many worthless ones "
+            f"would show a Sharpe ratio of about {luck:.2f} over {days:,.0f} days by luck"
         )
     print(f"run {result.path}")
 

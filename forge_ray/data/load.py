@@ -67,8 +67,10 @@ def _open(source: str) -> tuple[list[str], Reader]:
         return list(sample_tickers(name)), lambda ticker, problems: sample_table(name, ticker)
     folder = Path(source)
     if not folder.is_dir():
-        raise DataError([Problem("data", f"no folder {shown(source)}; allowed: a folder or \"sample:us20\"")])
-    files = {file.stem: file for file in sorted(folder.iterdir()) if file.suffix == ".parquet" and _is_inside(file, folder)}
+        raise DataError([Problem("data", f'no folder {shown(source)}; allowed: a folder or "sample:us20"')])
+    files = {
+        file.stem: file for file in sorted(folder.iterdir()) if file.suffix == ".parquet" and _is_inside(file, folder)
+    }
     return list(files), lambda ticker, problems: _read_file(files[ticker], problems)
 
 
@@ -103,7 +105,9 @@ def _history(ticker: str, table: pa.Table, policies: tuple[str, ...], problems: 
     before = len(problems)
     days = _days(ticker, table["Date"], problems)
     close = _numbers(ticker, table["Close"], "Close", problems)
-    adjusted = _numbers(ticker, table["Adj Close"], "Adj Close", problems) if "Adj Close" in table.column_names else close
+    adjusted = (
+        _numbers(ticker, table["Adj Close"], "Adj Close", problems) if "Adj Close" in table.column_names else close
+    )
     if not len(table):
         problems.append(Problem(f"ticker {ticker}", "no rows"))
     if len(problems) > before or days is None or close is None or adjusted is None:
@@ -158,7 +162,9 @@ def _ordered(
     if len(back):
         if "sort" not in policies:
             text = f"dates are not sorted: {as_date(days[back[0] + 1])} follows {as_date(days[back[0]])}"
-            problems.append(Problem(f"ticker {ticker}", f'{text} ({len(back)} times); allowed: ascending, or clean "sort"'))
+            problems.append(
+                Problem(f"ticker {ticker}", f'{text} ({len(back)} times); allowed: ascending, or clean "sort"')
+            )
             return rows
         cleaned["sort"] = len(back)
         rows = np.argsort(days, kind="stable")
@@ -185,7 +191,9 @@ def _valid(
         if len(bad) and "drop_invalid" not in policies:
             first = rows[bad[0]]
             text = f"{name} is {values[first]:g} on {as_date(days[first])} ({len(bad)} bad rows)"
-            problems.append(Problem(f"ticker {ticker}", f'{text}; allowed: finite and above 0, or clean "drop_invalid"'))
+            problems.append(
+                Problem(f"ticker {ticker}", f'{text}; allowed: finite and above 0, or clean "drop_invalid"')
+            )
             return rows
         good &= fine
     if not good.all():
@@ -198,6 +206,8 @@ def _cut(history: History, start: date | None, end: date | None, problems: list[
     last = len(history.dates) if end is None else int(np.searchsorted(history.dates, as_day(end), side="right"))
     if first >= last:
         has = f"it has {as_date(history.dates[0])} to {as_date(history.dates[-1])}"
-        problems.append(Problem(f"ticker {history.ticker}", f"no bar from {start or 'the start'} to {end or 'the end'}; {has}"))
+        problems.append(
+            Problem(f"ticker {history.ticker}", f"no bar from {start or 'the start'} to {end or 'the end'}; {has}")
+        )
         return None
     return History(history.ticker, history.dates[first:last], history.close[first:last], history.cleaned)

@@ -41,7 +41,8 @@ class BoundPlan:
     ladder : what limits the start, latest first, one rung per ticker and condition.
     return_dates : (n,) int64 days, the bar at which each return's interval ends.
     runs : (n_runs, 3) int64 first return, last + 1, class. class_in_segment : (n_classes, 3) bool, segments in the
-    order of `catalog.SEGMENTS`. classes : (n_classes, 4) returns, returns with a benchmark, their benchmark sum, squares.
+    order of `catalog.SEGMENTS`. classes : (n_classes, 4) returns, returns with a benchmark, sum of the benchmark's, of
+    their squares.
     benchmark : (n,) returns of the benchmark, NaN without. scales : (N_LANES,) multiples per unit of each sum.
     """
 

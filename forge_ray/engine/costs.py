@@ -50,7 +50,7 @@ def projected_seconds(bound: BoundPlan, workers: int, n_blocks: int) -> float:
 
 
 def projected_bytes(bound: BoundPlan, workers: int, cache_bytes: int, block_size: int) -> int:
-    """Memory at the peak: the panel once, and per worker its process, its cache, the tables of a chunk, a block's rows."""
+    """Memory at the peak: the panel once; per worker its process, its cache, the tables of a chunk, a block's rows."""
     panel = bound.panel.close.nbytes + sum(own.close.nbytes + 16 * len(own.close) for own in bound.panel.bars)
     largest = max(len(residual.cofactors) for residual in bound.plan.residuals)
     planes = CHUNK * max(len(residual.planes) for residual in bound.plan.residuals) * len(bound.panel.dates) // 8

@@ -137,7 +137,7 @@ class Evaluator:
         return Allocation(weights, np.array([bool(entries)]), np.zeros(self.n_bars, np.int64))
 
     def _chosen(self, gate: np.ndarray, then: Allocation, other: Allocation) -> Allocation:
-        """`then` where the gate is true, `other` where it is false; unknown is cash, or `other` under ``null: else``."""
+        """`then` where the gate is true, `other` where it is false; unknown is cash, or `other` if ``null: else``."""
         true, false = (bits.unpack(words, self.n_bars) for words in gate)
         if self.plan.execution.null == "else":
             false = ~true

@@ -140,8 +140,8 @@ def stay_table(rows, first_fill, starts, columns, weights, close, cash_like, cos
 
     rows : (n_sleeves, n) row of target weights per decision. starts, columns, weights : the rows, sparse, columns
     ascending, weights > 0. close : (n_tickers, n_bars), NaN where not alive. cash_like : (n_tickers,).
-    benchmark : (n,). scales : (N_LANES,) multiples per unit, powers of two. paths : (n_sleeves, n, 2) hash of what is held.
-    out : (n_sleeves, n, N_LANES), written in full.
+    benchmark : (n,). scales : (N_LANES,) multiples per unit, powers of two. paths : (n_sleeves, n, 2) hash of what is
+    held. out : (n_sleeves, n, N_LANES), written in full.
     """
     for s in range(rows.shape[0]):
         for i in range(rows.shape[1]):

@@ -39,7 +39,7 @@ class AxisRef(msgspec.Struct, frozen=True):
     axis: int
 
 
-Parameter: TypeAlias = int | float | str | None | AxisRef
+Parameter: TypeAlias = int | float | str | AxisRef | None
 
 
 class Expression(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from forge_ray.tree.nodes import EMPTY, Join, Slot, Value, Weighting
 
 
 class Site(msgspec.Struct, frozen=True):
-    """Where a condition stands: tree index, node id, condition id, and its expression (crosses and forDays included)."""
+    """Where a condition stands: tree index, node id, condition id, its expression (crosses and forDays included)."""
 
     tree: int
     node: str

@@ -59,7 +59,7 @@ def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any
 
 
 def ladder(limits: tuple[Limit, ...]) -> list[dict[str, Any]]:
-    """The rungs that limit the start, latest first, each with the bars that dropping it (and those above) would gain."""
+    """What limits the start, latest first, each rung with the bars that dropping it (and those above) would gain."""
     rungs, seen = [], set()
     for limit in limits:
         if (limit.ticker, limit.bar) not in seen:

@@ -232,10 +232,10 @@ class _Reader:
         if expanded is not True:
             for name in ("rightTicker", "rightMetric", "rightWindow"):
                 if name in raw:
-                    self.problem(f"{place}.{name}", "only allowed with \"expanded\": true")
+                    self.problem(f"{place}.{name}", 'only allowed with "expanded": true')
             return self.field(raw, "threshold", domains.THRESHOLD, place)
         if "threshold" in raw:
-            self.problem(f"{place}.threshold", "not allowed with \"expanded\": true")
+            self.problem(f"{place}.threshold", 'not allowed with "expanded": true')
         metric = self.field(raw, "rightMetric", domains.METRIC, place, left.metric)
         inherits = "rightWindow" not in raw and not _is_windowless(metric) and not _is_windowless(left.metric)
         window = left.window if inherits else self.window(raw, "rightWindow", metric, place)
@@ -273,7 +273,9 @@ def _weight_problems(tree: Tree, node: Node, place: str) -> Iterator[Problem]:
         for child in slot.children:
             if tree.nodes[child].weight is None:
                 at = f"{place}.children.{slot.name}[{tree.nodes[child].position}].weight"
-                yield Problem(at, f"missing; every child of a slot with {weighting_field(slot.name)} 'defined' needs one")
+                yield Problem(
+                    at, f"missing; every child of a slot with {weighting_field(slot.name)} 'defined' needs one"
+                )
 
 
 def cross_problems(comparator: Value, for_days: Value, place: str) -> Iterable[Problem]:

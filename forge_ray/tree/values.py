@@ -62,7 +62,7 @@ def _from_list(spec: list, read: Callable[[object], AxisValue]) -> tuple:
 def _range(first: str, last: str, by: str | None) -> list[Decimal]:
     low, high = Decimal(first), Decimal(last)
     if by is None and (low != low.to_integral() or high != high.to_integral()):
-        raise ValueError(f"{first}..{last} needs a step, as in \"{first}..{last} by 0.1\"")
+        raise ValueError(f'{first}..{last} needs a step, as in "{first}..{last} by 0.1"')
     step = Decimal(by or 1)
     if step <= 0:
         raise ValueError(f"step {step}; allowed: above 0")
@@ -85,7 +85,9 @@ def _around(spec: str, groups: tuple, written: object, integer: bool) -> list[De
         raise ValueError(f"{spec!r}: expected a width >= 0 and a step > 0")
     steps = _count(width / step)
     if steps * step != width:
-        raise ValueError(f"±{width} is not a multiple of {step}; neighbours are ±{steps * step} and ±{(steps + 1) * step}")
+        raise ValueError(
+            f"±{width} is not a multiple of {step}; neighbours are ±{steps * step} and ±{(steps + 1) * step}"
+        )
     unit = abs(centre) / 100 if percent else Decimal(1)
     numbers = [centre + k * step * unit for k in range(-steps, steps + 1)]
     return [number.to_integral_value() for number in numbers] if integer else numbers

@@ -31,7 +31,9 @@ def main(path: str) -> None:
     table = stocks.append_column("SPX", index["SP500"])
     table = table.select(["Date", *sorted(name for name in table.column_names if name != "Date")])
     target = Path(__file__).parent / "us20.parquet"
-    pq.write_table(table, target, compression="zstd", compression_level=19, use_dictionary=False, write_page_checksum=True)
+    pq.write_table(
+        table, target, compression="zstd", compression_level=19, use_dictionary=False, write_page_checksum=True
+    )
 
 
 if __name__ == "__main__":
