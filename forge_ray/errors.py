@@ -79,7 +79,7 @@ class IncompleteRunError(ForgeRayError):
 
 def nearest(value: str, allowed: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the allowed name closest to `value`, or an empty string."""
-    by_lower = {name.lower(): name for name in allowed}
+    by_lower = {str(name).lower(): str(name) for name in allowed}
     close = difflib.get_close_matches(value.lower(), by_lower, n=1, cutoff=0.6)
     return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
 
@@ -88,7 +88,7 @@ def unknown(place: str, what: str, value: object, allowed: Iterable[str]) -> Pro
     """The problem of a name outside a closed set: value, nearest name and the whole set."""
     names = list(allowed)
     hint = nearest(value, names) if isinstance(value, str) else ""
-    return Problem(place, f"unknown {what} {shown(value)}{hint}; allowed: {', '.join(names)}")
+    return Problem(place, f"unknown {what} {shown(value)}{hint}; allowed: {', '.join(map(str, names))}")
 
 
 def shown(value: object, limit: int = 60) -> str:
