@@ -1,35 +1,71 @@
 """Search the whole parameter space of a trading-strategy tree: exactly, at speed, on a laptop or a Ray cluster.
 
 >>> import forge_ray as fr
->>> run = fr.open("runs/<run id>")
+>>> tree = fr.if_(fr.rsi("SPX", fr.axis("n", "2..20")) < 30, fr.hold("AAPL"), fr.cash())
+>>> run = fr.plan(fr.sweep(tree, data="sample:us20")).run()
 >>> run.frame(), run.top("is_sharpe", n=20)
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from forge_ray.run import Run as open  # noqa: N813
+    from forge_ray.notebook import open, plan, sweep
     from forge_ray.run import execute, explain, prepare
     from forge_ray.sweep import Sweep, parse_job, read_job
+    from forge_ray.tree.builders import axis, cash, group, hold, if_, indicator
 
 _HOMES = {
-    "open": ("forge_ray.run", "Run"),
-    "execute": ("forge_ray.run", "execute"),
-    "explain": ("forge_ray.run", "explain"),
-    "prepare": ("forge_ray.run", "prepare"),
-    "Sweep": ("forge_ray.sweep", "Sweep"),
-    "parse_job": ("forge_ray.sweep", "parse_job"),
-    "read_job": ("forge_ray.sweep", "read_job"),
+    **dict.fromkeys(("open", "plan", "sweep"), "forge_ray.notebook"),
+    **dict.fromkeys(("execute", "explain", "prepare"), "forge_ray.run"),
+    **dict.fromkeys(("Sweep", "parse_job", "read_job"), "forge_ray.sweep"),
+    **dict.fromkeys(("axis", "cash", "group", "hold", "if_", "indicator"), "forge_ray.tree.builders"),
 }
-__all__ = ["Sweep", "execute", "explain", "open", "parse_job", "prepare", "read_job"]
+__all__ = [
+    "Sweep",
+    "axis",
+    "cash",
+    "execute",
+    "explain",
+    "group",
+    "hold",
+    "if_",
+    "indicator",
+    "open",
+    "parse_job",
+    "plan",
+    "prepare",
+    "read_job",
+    "sweep",
+]
+
+
+class _Package(ModuleType):
+    """Keeps the functions `plan` and `sweep`: importing the modules of these names would bind those over them."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
-    """Names are loaded when they are first used: importing the package imports no numba, no ray, no polars."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'forge_ray' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(import_module(module), attribute)
+    """Names are loaded when they are first used: importing the package imports no numba, no ray, no polars.
+
+    Beside those of `__all__` there is one function per indicator of the catalogue, such as ``rsi``.
+    """
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if not name.startswith("_") and name in (functions := import_module("forge_ray.tree.builders").INDICATOR_FUNCTIONS):
+        return functions[name]
+    raise AttributeError(f"module 'forge_ray' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *import_module("forge_ray.tree.builders").INDICATOR_FUNCTIONS])

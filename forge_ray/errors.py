@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+MAX_LISTED = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -35,7 +37,10 @@ class InputError(ForgeRayError):
 
     def __init__(self, problems: Iterable[Problem]):
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        lines = [str(problem) for problem in self.problems[:MAX_LISTED]]
+        if (more := len(self.problems) - MAX_LISTED) > 0:
+            lines.append(f"and {more:,} more")
+        super().__init__("\n".join(lines))
 
     def __reduce__(self):
         return type(self), (self.problems,)

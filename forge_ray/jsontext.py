@@ -1,8 +1,8 @@
 """The one strict JSON loader.
 
-Stricter than RFC 8259 where laxness hides mistakes: duplicate keys, NaN, Infinity and numbers that overflow to
-infinity are errors with line and column. Parsing is a loop over tokens with an explicit stack, so that depth is
-limited by `MAX_DEPTH` and never by the interpreter's recursion limit.
+Stricter than RFC 8259 where laxness hides mistakes: duplicate keys, NaN, Infinity, numbers that overflow to infinity
+and halves of surrogate pairs are errors with line and column. Parsing is a loop over tokens with an explicit stack, so
+that depth is limited by `MAX_DEPTH` and never by the interpreter's recursion limit.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from forge_ray.errors import InputError, Problem, shown
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 4_000
-MAX_VALUES = 2_000_000
+MAX_VALUES = 500_000
 
 _TOKEN = re.compile(
     r"""[ \t\n\r]*(?:
         (?P<mark>[{}\[\],:])
-      | (?P<string>"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")
-      | (?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![0-9A-Za-z.+-])
+      | (?P<string>"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+")
+      | (?P<number>-?+(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+)(?![0-9A-Za-z.+-])
       | (?P<word>true|false|null)\b
       | (?P<end>\Z)
     )""",
     re.VERBOSE,
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WORDS = {"true": True, "false": False, "null": None}
 
 
@@ -39,12 +40,12 @@ def read_file(path: str | Path, *, max_bytes: int = MAX_BYTES, max_depth: int = 
     """Parse the JSON file at `path`. Errors name the file."""
     path = Path(path)
     try:
-        size = path.stat().st_size
-        data = path.read_bytes() if size <= max_bytes else b""
-    except OSError as error:
-        raise JsonError([Problem(str(path), error.strerror or str(error))]) from error
-    if size > max_bytes:
-        raise JsonError([Problem(str(path), f"{size:,} bytes; allowed: at most {max_bytes:,}")])
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)  # a device has no size that could be asked for
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        raise JsonError([Problem(str(path), getattr(error, "strerror", None) or str(error))]) from error
+    if len(data) > max_bytes:
+        raise JsonError([Problem(str(path), f"larger than {max_bytes:,} bytes, which are the most allowed")])
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -73,7 +74,7 @@ class _Parser:
         while True:
             match = _TOKEN.match(self.text, position)
             if match is None:
-                raise self.error(self._skip_space(position), "not a JSON value")
+                raise self._unreadable(self._skip_space(position))
             kind, token, start = match.lastgroup, match.group(match.lastgroup or 0), match.start(match.lastgroup or 0)
             expected = self._step(expected, kind, token, start)
             if expected == "done":
@@ -101,17 +102,23 @@ class _Parser:
         if expected in ("key", "key or }"):
             if kind != "string":
                 raise self.error(start, f"found {shown(token)}, expected a key in double quotes")
-            return self._key(json.loads(token), start)
+            return self._key(self._string(token, start), start)
         if expected not in ("value", "value or ]"):
             raise self.error(start, f"found {shown(token)}, expected {expected}")
         if kind == "string":
-            value: object = json.loads(token)
+            value: object = self._string(token, start)
         elif kind == "number":
             value = self._number(token, start)
         else:
             value = _WORDS[token]
         self._put(value, start)
         return "comma or close" if self.stack else "end"
+
+    def _string(self, token: str, start: int) -> str:
+        value = json.loads(token)
+        if "\\u" in token and _SURROGATE.search(value):
+            raise self.error(start, f"half of a surrogate pair in {shown(value)}")
+        return value
 
     def _number(self, token: str, start: int) -> int | float:
         if token.lstrip("-").isdigit():
@@ -160,6 +167,11 @@ class _Parser:
 
     def _skip_space(self, position: int) -> int:
         return len(self.text) - len(self.text[position:].lstrip(" \t\n\r"))
+
+    def _unreadable(self, position: int) -> JsonError:
+        if self.text[position] == '"':
+            return self.error(position, "a string that does not end or holds a control character or a bad escape")
+        return self.error(position, f"not a JSON value: {shown(self.text[position : position + 20])}")
 
     def error(self, position: int, message: str) -> JsonError:
         line = self.text.count("\n", 0, position) + 1

@@ -11,11 +11,15 @@ Nothing is enumerated: the size of the space is arithmetic.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from forge_ray import jsontext
 from forge_ray.catalog import METRICS, SEGMENTS
@@ -25,6 +29,7 @@ from forge_ray.errors import InputError, Problem, shown, unknown
 from forge_ray.plan import Execution, Requirement, read_execution, read_requirements
 from forge_ray.tree import (
     Axis,
+    Condition,
     Grid,
     Placeholder,
     Tree,
@@ -38,7 +43,7 @@ from forge_ray.tree import (
     uses,
 )
 from forge_ray.tree.domains import Domain
-from forge_ray.tree.parse import cross_problems
+from forge_ray.tree.parse import cross_problems, join_place, weight_problems
 
 ENGINE_VERSION = 1
 """Raised by hand whenever the meaning of a stored number changes."""
@@ -149,6 +154,7 @@ class _JobReader:
     def __init__(self, job: dict, folder: Path):
         self.job, self.folder = job, folder
         self.raw_trees: dict[str, object] = {}
+        self.trees_are_whole = True
         self.problems: list[Problem] = [unknown(key, "field", key, _FIELDS) for key in job if key not in _FIELDS]
 
     def sweep(self) -> Sweep:
@@ -232,7 +238,9 @@ class _JobReader:
 
     def trees(self) -> tuple[tuple[str, ...], list[Tree]]:
         if ("tree" in self.job) == ("trees" in self.job):
-            self.problem("tree", 'expected either "tree" or "trees"')
+            given = "both" if "tree" in self.job else "none"
+            self.problem("tree", f'expected either "tree" or "trees", got {given}')
+            self.trees_are_whole = False
             return (), []
         if "tree" in self.job:
             return ("tree",), [self.tree(self.job["tree"], "tree")]
@@ -245,9 +253,11 @@ class _JobReader:
             return trees
         if not isinstance(trees, list) or not trees or not all(isinstance(file, str) for file in trees):
             self.problem("trees", f"expected a list of tree files or an object of trees, got {shown(trees)}")
+            self.trees_are_whole = False
             return {}
-        for file in {file for file in trees if trees.count(file) > 1}:
-            self.problem("trees", f"{file!r} is listed {trees.count(file)} times; each tree once")
+        for file, count in Counter(trees).items():
+            if count > 1:
+                self.problem("trees", f"{shown(file)} is listed {count} times; each tree once")
         return {file: data for file in trees if (data := self.tree_file(file)) is not None}
 
     def tree_file(self, file: str) -> object:
@@ -255,29 +265,32 @@ class _JobReader:
             return jsontext.read_file(self.folder / file)
         except jsontext.JsonError as error:
             self.problems += error.problems
+            self.trees_are_whole = False
             return None
 
     def tree(self, data: object, place: str) -> Tree:
         tree, problems = read_tree(data, place=place)
         self.problems += problems
+        self.trees_are_whole &= not problems
         return tree
 
     def space(self, trees: list[Tree]) -> tuple[tuple[Tree, ...], Grid]:
+        """Trees with their axes put in. What a broken tree may hide, such as the use of an axis, is not judged."""
         axes = self.job.get("axes", {})
         if not isinstance(axes, dict):
             self.problem("axes", f"expected an object of axes, got {shown(axes)}")
             axes = {}
         specs = {name: self.axis_spec(name, spec) for name, spec in axes.items()}
-        if self.problems:
-            return (), Grid((), ())
-        for name, (paths, _) in specs.items():
-            trees = self.addressed(trees, name, paths)
-        self.problems += unused_axes(specs, trees)
-        if self.problems:
-            return (), Grid((), ())
+        if self.trees_are_whole:
+            paths_fit = [self.addressed(trees, name, paths) for name, (paths, _) in specs.items()]
+            self.problems += [problem for problem in unused_axes(specs, trees) if all(paths_fit)]
         found = [self.axis(name, values, trees) for name, (_, values) in specs.items()]
-        grid = Grid(tuple(found), tuple(frozenset(tree.axes()) for tree in trees), self.where(found))
-        self.contradictions(trees, {axis.id: axis for axis in found})
+        where = self.where(found)
+        if not self.problems:
+            self.contradictions(trees, {axis.id: axis for axis in found}, where)
+        grid = Grid(tuple(found), tuple(frozenset(tree.axes()) for tree in trees), where)
+        if not self.problems and not grid.admitted:
+            self.problem("where", f"admits no branch of {grid.size:,}")
         return tuple(trees), grid
 
     def axis_spec(self, name: str, spec: object) -> tuple[list[str], object]:
@@ -299,20 +312,24 @@ class _JobReader:
             paths = []
         return paths, spec.get("values")
 
-    def addressed(self, trees: list[Tree], name: str, paths: list[str]) -> list[Tree]:
+    def addressed(self, trees: list[Tree], name: str, paths: list[str]) -> bool:
+        """Put the axis where its paths lead, in place; whether all of them lead somewhere."""
+        before = len(self.problems)
         for path in paths:
             node = path.partition(".")[0]
             matching = [t for t, tree in enumerate(trees) if any(n.id == node for n in tree.nodes)] or [0]
             for t in matching:
                 try:
-                    trees = [*trees[:t], address(trees[t], path, name), *trees[t + 1 :]]
+                    trees[t] = address(trees[t], path, name)
                 except ValueError as error:
                     self.problem(f"axes.{name}.paths", f"{path}: {error}")
-        return trees
+        return len(self.problems) == before
 
     def axis(self, name: str, spec: object, trees: list[Tree]) -> Axis:
         """Read the values against every field that uses the axis; all must accept them."""
         found = [use for tree in trees for use in uses(tree) if use[0] == name]
+        if not found:
+            return Axis(name, ())
         written = {use[3].written for use in found}
         integer = any(domain.integer for _, _, domain, _ in found)
         readers = {domain.name: (domain, path) for _, path, domain, _ in found}
@@ -320,8 +337,9 @@ class _JobReader:
             if len({domain.numeric for domain, _ in readers.values()}) > 1:
                 places = " and ".join(path for _, path in readers.values())
                 raise ValueError(f"sweeps numbers and names at once: {places}")
-            common = written.pop() if len(written) == 1 else None
-            return Axis(name, axis_values(spec, common, _reader(readers.values(), integer), integer=integer))
+            if len(written) > 1 and isinstance(spec, str) and "±" in spec:
+                raise ValueError(f"{spec!r} is around one number, and the paths hold {', '.join(map(shown, written))}")
+            return Axis(name, axis_values(spec, written.pop(), _reader(readers.values(), integer), integer=integer))
         except ValueError as error:
             self.problem(f"axes.{name}", str(error))
             return Axis(name, ())
@@ -340,21 +358,36 @@ class _JobReader:
                 self.problem(f"where[{k}]", str(error))
         return tuple(found)
 
-    def contradictions(self, trees: list[Tree], axes: Mapping[str, Axis]) -> None:
-        """A swept comparator and forDays may contradict each other for some of their values."""
-        for tree in trees:
+    def contradictions(self, trees: list[Tree], axes: Mapping[str, Axis], where: tuple[Where, ...]) -> None:
+        """What axes may bring in: a cross with forDays, defined weighting over children without weights."""
+        for t, tree in enumerate(trees):
+            root = "tree" if "tree" in self.job else list(self.raw_trees)[t]
             for index, node in enumerate(tree.nodes):
+                at = join_place(root, tree.path(index))
+                if any(isinstance(slot.weighting, Placeholder) for slot in node.slots):
+                    missing = weight_problems(tree, node)
+                    self.problems += [Problem(join_place(at, found.place), found.message) for found in missing]
                 for k, condition in enumerate(node.conditions):
-                    place = f"{tree.path(index)}.conditions[{k}]".lstrip(".")
-                    pairs = (
-                        (c, d) for c in _options(condition.comparator, axes) for d in _options(condition.for_days, axes)
-                    )
-                    found = [problem for c, d in pairs for problem in cross_problems(c, d, place)]
-                    self.problems += found[:1]
+                    place = join_place(at, f"conditions[{k}]")
+                    self.problems += islice(_swept_cross_problems(condition, axes, where, place), 1)
 
 
-def _options(value: object, axes: Mapping[str, Axis]) -> tuple:
-    return axes[value.axis].values if isinstance(value, Placeholder) else (value,)
+def _swept_cross_problems(
+    condition: Condition, axes: Mapping[str, Axis], where: tuple[Where, ...], place: str
+) -> Iterator[Problem]:
+    """Contradictions that an axis brings in, each with the values of its branches. Excluded values do not count."""
+    swept = [v.axis for v in (condition.comparator, condition.for_days) if isinstance(v, Placeholder)]
+    clauses = [clause for clause in where if set(swept).issuperset(clause.names)]
+    for digits in product(*(range(len(axes[name].values)) for name in swept)) if swept else ():
+        values = {name: axes[name].values[d] for name, d in zip(swept, digits, strict=True)}
+        comparator, for_days = (
+            values[v.axis] if isinstance(v, Placeholder) else v for v in (condition.comparator, condition.for_days)
+        )
+        for problem in cross_problems(comparator, for_days, place):
+            columns = {name: axes[name].array[[d]] for name, d in zip(swept, digits, strict=True)}
+            if all(np.all(clause(columns)) for clause in clauses):
+                branches = ", ".join(f"{name} = {shown(value)}" for name, value in values.items())
+                yield Problem(problem.place, f"{problem.message} (branches with {branches})")
 
 
 def _reader(domains: Iterable[tuple[Domain, str]], integer: bool):
@@ -373,14 +406,10 @@ def _reader(domains: Iterable[tuple[Domain, str]], integer: bool):
 
 
 def _typed_where(clause: object, axes: Mapping[str, Axis]) -> Where:
-    """A clause over axes, tried once on their first values, so that comparing a number with a name is found here."""
+    """A clause over axes that compares numbers with numbers and names with names."""
     where = Where(clause, axes)
     if not where.names:
         raise ValueError(f"{shown(clause)} names no axis; allowed: {', '.join(axes)}")
-    if any(not axes[name].values for name in where.names):
-        return where
-    try:
-        where({name: axes[name].array[:1] for name in where.names})
-    except TypeError as error:
-        raise ValueError(f"{shown(clause)}: {error}") from error
+    if all(axes[name].values for name in where.names):
+        where.check_kinds([name for name in where.names if isinstance(axes[name].values[0], str)])
     return where

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 import numpy as np
+import pyarrow as pa
 
 from forge_ray.data import History, Panel, as_day, build_panel, parse_split
 from forge_ray.engine import BoundPlan, Cache, Evaluator, bind
@@ -64,3 +65,11 @@ def held_weights(bound: BoundPlan, tree: int = 0) -> list[dict[str, float]]:
         {bound.panel.tickers[k]: weights[k] for k in np.flatnonzero((weights > 0) & tradable[:, i])}
         for i, weights in enumerate(decided)
     ]
+
+
+def exact(table: pa.Table) -> pa.Table:
+    """The table with floats as their bits, so that equality tells zeros of different signs apart."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_floating(field.type):
+            table = table.set_column(i, field.name, table.column(i).combine_chunks().view(pa.int64()))
+    return table

@@ -1,4 +1,7 @@
-"""What bad input gets: place, value, what is allowed, nearest name; all mistakes at once; nothing left behind."""
+"""What bad input gets: an error that names place, value and what is allowed, all mistakes at once, nothing left behind.
+
+Every row of the tables is one mistake in an otherwise good input, and the fragments its message must hold.
+"""
 
 from __future__ import annotations
 
@@ -7,382 +10,978 @@ import json
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from forge_ray import jsontext
+from forge_ray.cluster.local import LocalExecutor
 from forge_ray.data import load
-from forge_ray.errors import CapacityError, InputError
-from forge_ray.run import Run, prepare
-from forge_ray.run.execution import check_capacity
-from forge_ray.sweep import parse_job, read_job, with_settings
+from forge_ray.errors import CapacityError, DataError, ForgeRayError, InputError
+from forge_ray.run import Run, execute, prepare
+from forge_ray.sweep import parse_job, read_job
+from forge_ray.tree import parse_tree
 
+TREE = {
+    "id": "gate",
+    "kind": "indicator",
+    "conditions": [
+        {"id": "dip", "metric": "RSI", "window": 10, "ticker": "AAPL", "comparator": "lt", "threshold": 30},
+        {
+            "id": "up",
+            "type": "and",
+            "metric": "Current Price",
+            "ticker": "AAPL",
+            "comparator": "gt",
+            "expanded": True,
+            "rightMetric": "SMA",
+            "rightWindow": 20,
+        },
+    ],
+    "children": {
+        "then": [{"id": "in", "kind": "position", "positions": ["AAPL", "MSFT"]}],
+        "else": [
+            {
+                "id": "mix",
+                "kind": "basic",
+                "weighting": "defined",
+                "children": {
+                    "next": [
+                        {"id": "some", "kind": "position", "positions": ["KO"], "weight": 60},
+                        {"id": "rest", "kind": "position", "positions": ["CASH"], "weight": 40},
+                    ]
+                },
+            }
+        ],
+    },
+}
 JOB = {
-    "name": "dip", "data": "sample:us20", "benchmark": "SPX",
-    "tree": {"id": "gate", "kind": "indicator",
-             "conditions": [{"id": "dip", "metric": "RSI", "window": "$n", "ticker": "AAPL", "comparator": "lt",
-                             "threshold": "$low"},
-                            {"id": "calm", "type": "and", "metric": "StdDev", "window": 20, "ticker": "SPX",
-                             "comparator": "lt", "threshold": 2}],
-             "children": {"then": [{"id": "in", "kind": "position", "positions": ["AAPL"]}],
-                          "else": [{"id": "out", "kind": "position", "positions": ["CASH"]}]}},
-    "axes": {"n": "2..20", "low": "5..60 by 5"},
-}  # fmt: skip
-DIP, CALM, IN = "tree.conditions.0", "tree.conditions.1", "tree.children.then.0"
+    "name": "dip buyer",
+    "data": {"source": "sample:us20", "start": "2015-01-01"},
+    "benchmark": "SPX",
+    "tree": TREE,
+    "axes": {
+        "n": {"paths": ["gate.dip.window"], "values": "2..20"},
+        "low": {"paths": ["gate.dip.threshold"], "values": "5..60 by 5"},
+    },
+    "where": ["n < 15 or low > 20"],
+    "execution": {"mode": "CC", "lag": 0},
+    "split": {"holdout": "30%"},
+    "require": {"is.max_drawdown": "<= 35%"},
+    "keep": "all",
+}
+DIP, UP = ("conditions", 0), ("conditions", 1)
+THEN, ELSE = ("children", "then"), ("children", "else")
+ABSENT = object()
 
 
-def changed(path: str, value: object) -> dict:
-    """The job with a field set (or removed with ...), addressed with dots."""
-    job = copy.deepcopy(JOB)
-    target, *steps = job, *path.split(".")
-    for step in steps[:-1]:
-        target = target[int(step)] if isinstance(target, list) else target.setdefault(step, {})
-    last = int(steps[-1]) if isinstance(target, list) else steps[-1]
-    if value is ...:
+class Row(NamedTuple):
+    """One mistake: `value` put at `place` of the good input, and what the message must hold."""
+
+    name: str
+    place: tuple[str | int, ...]
+    value: object
+    fragments: tuple[str, ...]
+
+
+def with_value(data: Any, place: tuple[str | int, ...], value: object) -> Any:
+    """A copy of JSON data with one value replaced, added or taken out."""
+    if not place:
+        return value
+    data = copy.deepcopy(data)
+    *steps, last = place
+    target = data
+    for step in steps:
+        target = target[step]
+    if value is ABSENT:
         del target[last]
     else:
         target[last] = value
-    return job
+    return data
 
 
-BAD_JOBS: list[tuple[str, object, list[str]]] = [
-    ("nmae", 1, ["nmae", "did you mean 'name'", "allowed"]),
-    ("name", 3, ["name", "3", "string"]),
-    ("data", 5, ["data", "5", "source"]),
-    ("data", {"source": "sample:us20", "strat": 1}, ["data.strat", "did you mean 'start'"]),
-    ("data", {"source": "sample:us20", "start": "2001-02-30"}, ["data.start", "2001-02-30", "YYYY-MM-DD"]),
-    ("data", {"source": "sample:us20", "start": "2005-01-01", "end": "2001-01-01"}, ["2005-01-01", "after end"]),
-    ("data", {"source": "sample:us20", "clean": ["sortt"]}, ["data.clean", "sortt", "did you mean 'sort'"]),
-    ("data", {"source": "sample:us20", "clean": 1}, ["data.clean", "list"]),
-    ("data", "sample:us2", ["sample", "us2", "did you mean 'us20'"]),
-    ("data", "no/such/folder", ["no folder", "sample:us20"]),
-    ("data", {"source": "sample:us20", "start": "2099-01-01"}, ["AAPL", "2099-01-01", "2022-12-28"]),
-    ("benchmark", "SPXX", ["benchmark", "SPXX", "did you mean 'SPX'"]),
-    ("benchmark", 5, ["benchmark", "5"]),
-    ("keep", "alll", ["keep", "alll", "did you mean 'all'", "passing"]),
-    ("trees", ["a.json"], ["tree", "either"]),
-    ("tree", ..., ["tree", "either"]),
-    ("tree", 7, ["tree", "7", "object"]),
-    ("tree.kind", "indicatr", ["tree.kind", "indicatr", "did you mean 'indicator'", "basic"]),
-    ("tree.kind", "altExit", ["tree.kind", "altExit", "allowed: basic, indicator, position"]),
-    ("tree.id", "a b", ["tree.id", "'a b'", "letters"]),
-    ("tree.id", ..., ["tree.id", "None"]),
-    ("tree.titel", "x", ["tree.titel", "did you mean 'title'"]),
-    ("tree.weighting", "equal", ["tree.weighting", "allowed"]),
-    ("tree.children.next", [], ["tree.children.next", "then, else"]),
-    ("tree.children.then", {}, ["tree.children.then", "list"]),
-    ("tree.children", [], ["tree.children", "object"]),
-    ("tree.conditions", "x", ["tree.conditions", "list"]),
-    (f"{IN}.id", "gate", ["gate", "used 2 times", "unique"]),
-    (f"{CALM}.id", "dip", ["tree.conditions", "dip", "2 times"]),
-    (f"{IN}.positions", ["../etc/passwd"], ["positions[0]", "../etc/passwd"]),
-    (f"{IN}.positions", ["AAPL\u001b[2J"], ["positions[0]", "ticker"]),
-    (f"{IN}.positions", ["A" * 5000], ["positions[0]", "at most 32"]),
-    (f"{IN}.positions", [{"ticker": "AAPL"}], ["positions[0]", "ticker"]),
-    (f"{IN}.positions", "AAPL", ["positions", "list"]),
-    (f"{IN}.positions", ["AAPLE"], ["AAPLE", "did you mean 'AAPL'"]),
-    (f"{DIP}.metric", "RSII", ["tree.conditions[0].metric", "RSII", "did you mean 'RSI'"]),
-    (f"{DIP}.metric", 3, ["metric", "3", "allowed"]),
-    (f"{DIP}.comparator", "<", ["comparator", "'<'", "crossAbove"]),
-    (f"{DIP}.comparator", "gtee", ["comparator", "did you mean 'gte'"]),
-    (f"{DIP}.type", "nand", ["type", "nand", "if, and, or"]),
-    (f"{DIP}.treshold", 3, ["treshold", "did you mean 'threshold'"]),
-    (f"{DIP}.ticker", "CASH", ["ticker", "CASH", "prices"]),
-    (f"{DIP}.ticker", ..., ["tree.conditions[0].ticker", "missing"]),
-    (f"{DIP}.expanded", "yes", ["expanded", "yes", "true or false"]),
-    (f"{DIP}.rightTicker", "SPX", ["rightTicker", "expanded"]),
-    (f"{CALM}.window", 0, ["conditions[1].window", "from 1", "got 0"]),
-    (f"{CALM}.window", -1, ["window", "-1"]),
-    (f"{CALM}.window", True, ["window", "True"]),
-    (f"{CALM}.window", 2.5, ["window", "2.5", "integer"]),
-    (f"{CALM}.window", "20", ["window", "'20'"]),
-    (f"{CALM}.window", 10**9, ["window", "1000000000", "100,000"]),
-    (f"{CALM}.window", 10**20, ["window", "100,000"]),
-    (f"{CALM}.window", 9000, ["gate.calm", "9,000", "8,313"]),
-    (f"{CALM}.threshold", True, ["threshold", "True", "finite number"]),
-    (f"{CALM}.threshold", "2", ["threshold", "'2'"]),
-    (f"{CALM}.threshold", 10**400, ["threshold", "finite"]),
-    (f"{CALM}.threshold", ..., ["threshold", "missing"]),
-    (f"{CALM}.forDays", 0, ["forDays", "from 1"]),
-    ("axes", [], ["axes", "object"]),
-    ("axes.n", "20..2", ["axes.n", "20 is above 2"]),
-    ("axes.n", "2..20 by 4", ["axes.n", "18", "22"]),
-    ("axes.n", "2..20 by 0", ["axes.n", "step 0", "above 0"]),
-    ("axes.n", "0..5", ["axes.n", "gate.dip.window = 0", "from 1"]),
-    ("axes.n", [2, 2, 3], ["axes.n", "repeated", "2"]),
-    ("axes.n", [], ["axes.n", "empty"]),
-    ("axes.n", [2, "x"], ["axes.n", "value 1", "'x'"]),
-    ("axes.n", [2.5], ["axes.n", "2.5"]),
-    ("axes.n", "±3", ["axes.n", "±3", "number in the tree"]),
-    ("axes.n", "1..1e9", ["axes.n", "1,000,000"]),
-    ("axes.n", "two to nine", ["axes.n", "two to nine", "20..40 by 5"]),
-    ("axes.n", {"paths": ["gate.dip.window"], "values": "2..3"}, ["gate.dip.window", "already swept"]),
-    ("axes.low", "0.5..2", ["axes.low", "step", "by 0.1"]),
-    ("axes.x", "1..3", ["axes.x", "not used", "$x"]),
-    ("axes.n", ..., ["$n", "no axis"]),
-    ("axes.N", "1..3", ["axes.N", "[a-z]"]),
-    ("axes.path", "1..3", ["axes.path", "result column"]),
-    ("axes.is_sharpe", "1..3", ["axes.is_sharpe", "result column"]),
-    ("axes.w", {"paths": ["gate.dipp.window"], "values": "1..3"}, ["axes.w", "dipp.window", "did you mean"]),
-    ("axes.w", {"paths": ["gaet.calm.window"], "values": "1..3"}, ["axes.w", "gaet", "did you mean 'gate'"]),
-    ("axes.w", {"paths": ["gate.calm.window"], "value": "1..3"}, ["axes.w.value", "did you mean 'values'"]),
-    ("axes.w", {"paths": "gate.calm.window", "values": "1..3"}, ["axes.w.paths", "list"]),
-    ("axes.w", {"paths": ["gate.calm.window", "in.positions"], "values": [5]}, ["axes.w", "numbers and names"]),
-    (f"{DIP}.window", "$N", ["window", "$N", "$name"]),
-    ("where", ["n <"], ["where[0]", "n <"]),
-    ("where", ["m < 3"], ["where[0]", "unknown name 'm'", "n, low"]),
-    ("where", ["n.__class__ == 3"], ["where[0]", "not allowed"]),
-    ("where", ["__import__('os').system('x') == 1"], ["where[0]"]),
-    ("where", ["3 < 5"], ["where[0]", "names no axis"]),
-    ("where", 5, ["where", "5", "list"]),
-    ("execution", 5, ["execution", "5"]),
-    ("execution.mode", "CX", ["execution.mode", "CX", "CC"]),
-    ("execution.lag", -1, ["execution.lag", "-1"]),
-    ("execution.lag", 1.5, ["execution.lag", "1.5", "whole"]),
-    ("execution.cost_bps", -5, ["execution.cost_bps", "-5"]),
-    ("execution.cost_bps", True, ["execution.cost_bps", "True"]),
-    ("execution.rebalance", "hourly", ["execution.rebalance", "hourly", "daily"]),
-    ("execution.start", "soon", ["execution.start", "soon", "common"]),
-    ("execution.start", "2022-12-28", ["no bar left", "2022-12-28"]),
-    ("execution.null", "maybe", ["execution.null", "maybe", "cash"]),
-    ("execution.cost", 5, ["execution.cost", "did you mean 'cost_bps'"]),
-    ("execution.cash_like", "BIL", ["execution.cash_like", "list"]),
-    ("split", "holdout", ["split", "holdout"]),
-    ("split", {"holdout": "130%"}, ["split.holdout", "130%", "below 100%"]),
-    ("split", {"holdout": True}, ["split.holdout", "True"]),
-    ("split", "even_odd_week", ["split", "did you mean", "even_odd_month"]),
-    ("require", {"is.max_drawdown": 35}, ["require.is.max_drawdown", "35%", "0.35"]),
-    ("require", {"is.sharp": 1}, ["require.is.sharp", "did you mean 'sharpe'"]),
-    ("require", {"ins.sharpe": 1}, ["require.ins.sharpe", "segment"]),
-    ("require", {"is.sharpe": "about 1"}, ["require.is.sharpe", "about 1", "<= 35%"]),
-    ("require", {"is.sharpe": ">= 5%"}, ["require.is.sharpe", "not a fraction"]),
-    ("require", [], ["require", "object"]),
+def message_of(call: Callable[[], object]) -> str:
+    """The message of the `InputError` that a call raises."""
+    with pytest.raises(InputError) as caught:
+        call()
+    assert caught.value.exit_code == 2
+    assert caught.value.problems
+    return str(caught.value)
+
+
+def assert_says(message: str, fragments: tuple[str, ...]) -> None:
+    missing = [fragment for fragment in fragments if fragment not in message]
+    assert not missing, f"{missing} not in: {message}"
+
+
+def table(rows: list[Row]) -> pytest.MarkDecorator:
+    assert len({row.name for row in rows}) == len(rows)
+    return pytest.mark.parametrize("row", rows, ids=[row.name for row in rows])
+
+
+TREES = [
+    Row("root is a list", (), [], ("tree: expected a node", "[]")),
+    Row("root is null", (), None, ("tree: expected a node", "None")),
+    Row(
+        "unknown kind",
+        ("kind",),
+        "indicater",
+        ("tree.kind", "'indicater'", "did you mean 'indicator'", "basic, indicator, position"),
+    ),
+    Row("kind is missing", (*THEN, 0, "kind"), ABSENT, ("tree.children.then[0].kind", "None", "position")),
+    Row("kind is a list", ("kind",), [], ("tree.kind", "[]", "basic")),
+    Row("unknown field", ("condition",), [], ("tree.condition", "did you mean 'conditions'", "weightingThen")),
+    Row(
+        "field of another kind",
+        (*THEN, 0, "conditions"),
+        [],
+        ("tree.children.then[0].conditions", "allowed: ", "positions"),
+    ),
+    Row(
+        "position with children", (*THEN, 0, "children"), {"next": []}, ("tree.children.then[0].children", "positions")
+    ),
+    Row("unknown slot", ("children", "otherwise"), [], ("tree.children.otherwise", "'otherwise'", "then, else")),
+    Row("children is a list", ("children",), [], ("tree.children", "object of slots", "[]")),
+    Row("slot is an object", THEN, {}, ("tree.children.then", "expected a list of nodes")),
+    Row("child is a number", (*THEN, 0), 7, ("tree.children.then[0]", "expected a node", "7")),
+    Row("id is missing", ("id",), ABSENT, ("tree.id", "None", "letters, digits")),
+    Row("id with a dot", ("id",), "a.b", ("tree.id", "'a.b'", "letters, digits, '_' and '-'")),
+    Row("id is empty", ("id",), "", ("tree.id", "''")),
+    Row("id is a number", ("id",), 5, ("tree.id", "got 5")),
+    Row("id ends with a line break", ("id",), "gate\n", ("tree.id", "'gate\\n'")),
+    Row(
+        "duplicate node id",
+        (*THEN, 0, "id"),
+        "gate",
+        ("tree.children.then[0].id", "'gate' is used 2 times, first at tree"),
+    ),
+    Row("duplicate condition id", (*UP, "id"), "dip", ("tree.conditions", "'dip' is used 2 times")),
+    Row("malformed condition id", (*UP, "id"), "u p", ("tree.conditions[1].id", "'u p'")),
+    Row("conditions is missing", ("conditions",), ABSENT, ("tree.conditions", "expected a list of conditions", "None")),
+    Row("condition is a string", DIP, "RSI < 30", ("tree.conditions[0]", "expected a condition", "RSI < 30")),
+    Row("unknown condition field", (*DIP, "treshold"), 3, ("tree.conditions[0].treshold", "did you mean 'threshold'")),
+    Row("unknown type", (*UP, "type"), "xor", ("tree.conditions[1].type", "'xor'", "if, and, or")),
+    Row(
+        "unknown indicator",
+        (*DIP, "metric"),
+        "RSY",
+        ("tree.conditions[0].metric", "'RSY'", "did you mean 'RSI'", "Rate of Change"),
+    ),
+    Row("indicator is a number", (*DIP, "metric"), 14, ("tree.conditions[0].metric", "14", "RSI")),
+    Row("metric is missing", (*DIP, "metric"), ABSENT, ("tree.conditions[0].metric: missing",)),
+    Row(
+        "unknown comparator",
+        (*DIP, "comparator"),
+        "<",
+        ("tree.conditions[0].comparator", "'<'", "lt, lte, gt, gte, crossAbove, crossBelow"),
+    ),
+    Row("nearest comparator", (*DIP, "comparator"), "crossabove", ("did you mean 'crossAbove'",)),
+    Row("comparator is missing", (*DIP, "comparator"), ABSENT, ("tree.conditions[0].comparator: missing",)),
+    Row("window 0", (*DIP, "window"), 0, ("tree.conditions[0].window", "from 1 to 100,000", "got 0")),
+    Row("window -1", (*DIP, "window"), -1, ("tree.conditions[0].window", "got -1")),
+    Row("window 1e9", (*DIP, "window"), 1e9, ("tree.conditions[0].window", "got 1000000000.0")),
+    Row("window 10^20", (*DIP, "window"), 10**20, ("tree.conditions[0].window", "got 100000000000000000000")),
+    Row("window 2.5", (*DIP, "window"), 2.5, ("tree.conditions[0].window", "expected an integer", "got 2.5")),
+    Row("window true", (*DIP, "window"), True, ("tree.conditions[0].window", "got True")),
+    Row("window is text", (*DIP, "window"), "10", ("tree.conditions[0].window", "got '10'")),
+    Row("window NaN", (*DIP, "window"), float("nan"), ("tree.conditions[0].window", "got nan")),
+    Row("window infinite", (*DIP, "window"), float("inf"), ("tree.conditions[0].window", "got inf")),
+    Row("window is missing", (*DIP, "window"), ABSENT, ("tree.conditions[0].window: missing",)),
+    Row("bad window where none is needed", (*UP, "window"), 0, ("tree.conditions[1].window", "got 0")),
+    Row("right window 0", (*UP, "rightWindow"), 0, ("tree.conditions[1].rightWindow", "got 0")),
+    Row("right window is missing", (*UP, "rightWindow"), ABSENT, ("tree.conditions[1].rightWindow: missing",)),
+    Row("threshold true", (*DIP, "threshold"), True, ("tree.conditions[0].threshold", "finite number", "got True")),
+    Row("threshold NaN", (*DIP, "threshold"), float("nan"), ("tree.conditions[0].threshold", "got nan")),
+    Row(
+        "threshold of 400 digits",
+        (*DIP, "threshold"),
+        10**399,
+        ("tree.conditions[0].threshold", "finite number", "1000"),
+    ),
+    Row("threshold is text", (*DIP, "threshold"), "30", ("tree.conditions[0].threshold", "got '30'")),
+    Row("threshold is missing", (*DIP, "threshold"), ABSENT, ("tree.conditions[0].threshold: missing",)),
+    Row(
+        "threshold and a right side",
+        (*UP, "threshold"),
+        3,
+        ("tree.conditions[1].threshold", 'not allowed with "expanded": true'),
+    ),
+    Row(
+        "right side without expanded",
+        (*DIP, "rightTicker"),
+        "KO",
+        ("tree.conditions[0].rightTicker", 'only allowed with "expanded": true'),
+    ),
+    Row(
+        "expanded is a number", (*UP, "expanded"), 1, ("tree.conditions[1].expanded", "expected true or false", "got 1")
+    ),
+    Row("forDays 0", (*DIP, "forDays"), 0, ("tree.conditions[0].forDays", "from 1 to 10,000", "got 0")),
+    Row(
+        "cross for days",
+        DIP,
+        {**TREE["conditions"][0], "comparator": "crossAbove", "forDays": 3},
+        ("tree.conditions[0].forDays", "3 with crossAbove", "allowed: 1"),
+    ),
+    Row("ticker is a path", (*DIP, "ticker"), "../AAPL", ("tree.conditions[0].ticker", "'../AAPL'", "no '..'")),
+    Row("ticker is an absolute path", (*DIP, "ticker"), "/etc/passwd", ("tree.conditions[0].ticker", "'/etc/passwd'")),
+    Row("ticker with a backslash", (*DIP, "ticker"), "..\\AAPL", ("tree.conditions[0].ticker",)),
+    Row("ticker with a null byte", (*DIP, "ticker"), "AAPL\0", ("tree.conditions[0].ticker", "'AAPL\\x00'")),
+    Row("ticker too long", (*DIP, "ticker"), "A" * 33, ("tree.conditions[0].ticker", "at most 32")),
+    Row("ticker is a number", (*DIP, "ticker"), 5, ("tree.conditions[0].ticker", "got 5")),
+    Row("signal on cash", (*DIP, "ticker"), "CASH", ("tree.conditions[0].ticker", "a ticker with prices", "'CASH'")),
+    Row(
+        "position is a path",
+        (*THEN, 0, "positions", 1),
+        "a/../../b",
+        ("tree.children.then[0].positions[1]", "'a/../../b'"),
+    ),
+    Row(
+        "positions is text",
+        (*THEN, 0, "positions"),
+        "AAPL",
+        ("tree.children.then[0].positions", "list of tickers", "'AAPL'"),
+    ),
+    Row("positions is missing", (*THEN, 0, "positions"), ABSENT, ("tree.children.then[0].positions", "None")),
+    Row(
+        "unknown weighting",
+        (*ELSE, 0, "weighting"),
+        "invers",
+        ("tree.children.else[0].weighting", "'invers'", "equal, defined"),
+    ),
+    Row("weighting of another kind", ("weighting",), "equal", ("tree.weighting", "did you mean 'weightingThen'")),
+    Row(
+        "weight is missing",
+        (*ELSE, 0, "children", "next", 1, "weight"),
+        ABSENT,
+        ("tree.children.else[0].children.next[1].weight", "missing", "'defined'"),
+    ),
+    Row(
+        "weight is negative",
+        (*ELSE, 0, "children", "next", 1, "weight"),
+        -40,
+        ("tree.children.else[0].children.next[1].weight", ">= 0", "got -40"),
+    ),
+    Row("weight is infinite", (*ELSE, 0, "children", "next", 1, "weight"), float("inf"), ("finite number", "got inf")),
+    Row("placeholder with a capital", (*DIP, "window"), "$N", ("tree.conditions[0].window", "$name", "'$N'")),
+    Row("placeholder too long", (*DIP, "window"), "$" + "n" * 33, ("tree.conditions[0].window", "at most 32")),
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "expected"), BAD_JOBS, ids=[f"{p}-{k}" for k, (p, _, _) in enumerate(BAD_JOBS)])
-def test_a_bad_job_is_refused_with_place_value_and_what_is_allowed(path, value, expected, tmp_path: Path):
-    with pytest.raises(InputError) as caught:
-        prepare(parse_job(changed(path, value), folder=tmp_path))
-    message = str(caught.value)
-    assert all(fragment in message for fragment in expected), message
-    assert caught.value.exit_code == 2
-    assert not list(tmp_path.iterdir())
+@table(TREES)
+def test_tree(row: Row) -> None:
+    assert_says(message_of(lambda: parse_tree(with_value(TREE, row.place, row.value))), row.fragments)
 
 
-def test_the_job_without_mistakes_is_accepted():
-    assert parse_job(copy.deepcopy(JOB)).grid.size == 19 * 12
+GATE_DIP = ("tree", *DIP)
+N = ("axes", "n")
+JOBS = [
+    Row("job is a list", (), [], ("job: expected an object", "[]")),
+    Row("unknown field", ("axis",), {}, ("axis", "did you mean 'axes'", "execution")),
+    Row("tree and trees", ("trees",), ["a.json"], ('either "tree" or "trees"', "both")),
+    Row("neither tree nor trees", ("tree",), ABSENT, ('either "tree" or "trees"', "none")),
+    Row("mistake in the tree", (*GATE_DIP, "window"), 0, ("tree.conditions[0].window", "got 0")),
+    Row("name is a number", ("name",), 5, ("name: expected a string, got 5",)),
+    Row("no data", ("data",), ABSENT, ("data: expected a source", "sample:us20", "None")),
+    Row("unknown data field", ("data", "begin"), "2015-01-01", ("data.begin", "'begin'", "source, start, end, clean")),
+    Row("start is no date", ("data", "start"), "2015-02-30", ("data.start", "YYYY-MM-DD", "'2015-02-30'")),
+    Row("end is a number", ("data", "end"), 2015, ("data.end", "YYYY-MM-DD", "2015")),
+    Row("start after end", ("data", "end"), "2014-12-31", ("data: start 2015-01-01 is after end 2014-12-31",)),
+    Row(
+        "unknown clean policy",
+        ("data", "clean"),
+        ["sorted"],
+        ("data.clean", "'sorted'", "did you mean 'sort'", "drop_invalid"),
+    ),
+    Row("clean is a number", ("data", "clean"), 1, ("data.clean", "list of policies", "1")),
+    Row("benchmark is a list", ("benchmark",), ["SPX"], ("benchmark: expected a string", "['SPX']")),
+    Row("axes is a list", ("axes",), [], ("axes: expected an object", "[]")),
+    Row("axis without use", ("axes", "spare"), "1..3", ("axes.spare", "not used", "$spare")),
+    Row(
+        "placeholder without axis",
+        (*GATE_DIP, "ticker"),
+        "$stock",
+        ("axes", "$stock is used in a tree but has no axis"),
+    ),
+    Row("nearest axis", ("tree", *UP, "rightWindow"), "$lows", ("$lows", "did you mean 'low'")),
+    Row(
+        "path matches no node",
+        (*N, "paths"),
+        ["gaet.dip.window"],
+        ("axes.n.paths", "no node 'gaet'", "did you mean 'gate'"),
+    ),
+    Row("path matches no condition", (*N, "paths"), ["gate.dib.window"], ("axes.n.paths", "did you mean 'dip.window'")),
+    Row(
+        "path matches no field",
+        (*N, "paths"),
+        ["gate.dip.windw"],
+        ("axes.n.paths: gate.dip.windw", "did you mean 'dip.window'", "allowed: "),
+    ),
+    Row(
+        "path matches two things",
+        (*N, "paths"),
+        ["in.positions"],
+        ("axes.n.paths: in.positions", "positions[0], positions[1]"),
+    ),
+    Row(
+        "path taken by another axis",
+        (*N, "paths"),
+        ["gate.dip.threshold"],
+        ("axes.low.paths: gate.dip.threshold", "already swept by axis 'n'"),
+    ),
+    Row("path listed twice", (*N, "paths"), ["gate.dip.window"] * 2, ("axes.n.paths", "already swept by axis 'n'")),
+    Row("no paths", (*N, "paths"), [], ("axes.n.paths", "list of paths", "[]")),
+    Row("paths is text", (*N, "paths"), "gate.dip.window", ("axes.n.paths", "list of paths", "'gate.dip.window'")),
+    Row("unknown axis field", (*N, "value"), 3, ("axes.n.value", "did you mean 'values'", "paths, values")),
+    Row("axis with a capital", ("axes", "Low"), "1..3", ("axes.Low", "[a-z][a-z0-9_]*")),
+    Row("axis named by 33 letters", ("axes", "a" * 33), "1..3", ("axes." + "a" * 33, "at most 32")),
+    Row("axis named branch", ("axes", "branch"), "1..3", ("axes.branch", "name of a result column")),
+    Row(
+        "axis named like a metric column", ("axes", "is_sharpe"), "1..3", ("axes.is_sharpe", "name of a result column")
+    ),
+    Row("axis named like a segment", ("axes", "oos_extra"), "1..3", ("axes.oos_extra", "name of a result column")),
+    Row("values is a number", (*N, "values"), 5, ("axes.n", "5..14", "got 5")),
+    Row("values is missing", (*N, "values"), ABSENT, ("axes.n", "a list", "got None")),
+    Row("values is unreadable", (*N, "values"), "2 to 20", ("axes.n", '"20..40 by 5"', "'2 to 20'")),
+    Row("end off the grid", (*N, "values"), "20..42 by 5", ("axes.n: 42 is not on the grid from 20 by 5", "40 and 45")),
+    Row("end of a decimal grid off", ("axes", "low", "values"), "0.1..0.95 by 0.1", ("axes.low: 0.95", "0.9 and 1.0")),
+    Row("descending range", (*N, "values"), "20..2", ("axes.n", "20 is above 2")),
+    Row("step 0", (*N, "values"), "2..20 by 0", ("axes.n", "step 0", "above 0")),
+    Row("step is negative", (*N, "values"), "2..20 by -2", ("axes.n", "step -2", "above 0")),
+    Row("decimal ends without a step", ("axes", "low", "values"), "0.5..2", ("axes.low", "needs a step")),
+    Row(
+        "too many values",
+        ("axes", "low", "values"),
+        "0..1e9",
+        ("axes.low", "1,000,000,001 values", "at most 1,000,000"),
+    ),
+    Row("far too many values", ("axes", "low", "values"), "0..1 by 1e-99", ("axes.low", "at most 1,000,000")),
+    Row("around a plain name", (*GATE_DIP, "window"), "$n", ("axes.n.paths", "already swept")),
+    Row("around off the grid", (*N, "values"), "±7 by 2", ("axes.n", "±7 is not a multiple of 2", "±6 and ±8")),
+    Row("around with mixed units", (*N, "values"), "±20% by 5", ("axes.n", "'±20% by 5'", "both or none")),
+    Row("around with step 0", (*N, "values"), "±3 by 0", ("axes.n", "step > 0")),
+    Row("around leads out of the field", (*N, "values"), "±10", ("axes.n", "gate.dip.window = 0", "from 1 to 100,000")),
+    Row(
+        "around two numbers",
+        N,
+        {"paths": ["gate.dip.window", "gate.up.rightWindow"], "values": "±3"},
+        ("axes.n", "'±3'", "around one number", "10, 20"),
+    ),
+    Row("around a ticker", ("axes", "t"), {"paths": ["gate.up.ticker"], "values": "±3"}, ("axes.t", "'±3'", "'AAPL'")),
+    Row("empty list", (*N, "values"), [], ("axes.n", "at least one value")),
+    Row("duplicate values", (*N, "values"), [2, 5, 2, 9, 5], ("axes.n", "[2, 5]", "each value once")),
+    Row(
+        "duplicate after normal form",
+        ("axes", "m"),
+        {"paths": ["gate.dip.metric"], "values": ["RSI", "Relative Strength Index"]},
+        ("axes.m", "'Relative Strength Index'", "each value once"),
+    ),
+    Row("all bad values of a list", (*N, "values"), [0, 2, "x"], ("axes.n", "value 0", "got 0", "value 2", "got 'x'")),
+    Row("value makes the tree invalid", (*N, "values"), "0..5", ("axes.n: gate.dip.window = 0", "from 1 to 100,000")),
+    Row("value true", (*N, "values"), [True, 2], ("axes.n", "got True")),
+    Row(
+        "fractions as windows", (*N, "values"), "2..4 by 0.5", ("axes.n: gate.dip.window = 2.5", "expected an integer")
+    ),
+    Row(
+        "unknown indicator as value",
+        ("axes", "m"),
+        {"paths": ["gate.dip.metric"], "values": ["RSI", "RSY"]},
+        ("axes.m", "'RSY'", "did you mean 'RSI'"),
+    ),
+    Row(
+        "path as a ticker value",
+        ("axes", "t"),
+        {"paths": ["gate.dip.ticker"], "values": ["../x"]},
+        ("axes.t", "'../x'"),
+    ),
+    Row(
+        "numbers and names at once",
+        ("axes", "m"),
+        {"paths": ["gate.dip.forDays", "gate.dip.ticker"], "values": [1]},
+        ("axes.m", "numbers and names at once", "gate.dip.ticker and gate.dip.forDays"),
+    ),
+    Row(
+        "swept cross with forDays",
+        (*GATE_DIP,),
+        {**TREE["conditions"][0], "comparator": "$c", "forDays": 2},
+        ("$c is used in a tree but has no axis",),
+    ),
+    Row("where is a number", ("where",), 5, ("where: expected a list", "5")),
+    Row("where clause is a number", ("where",), [5], ("where[0]", "expected a condition", "5")),
+    Row("where is empty", ("where",), [" "], ("where[0]", "expected a condition")),
+    Row(
+        "where with an unknown name",
+        ("where",),
+        ["n < 5", "lwo > 3"],
+        ("where[1]", "unknown name 'lwo'", "did you mean 'low'", "allowed: n, low"),
+    ),
+    Row("where is no expression", ("where",), ["n <"], ("where[0]", "cannot read 'n <'")),
+    Row("where without comparison", ("where",), ["n + low"], ("where[0]", "expected a comparison", "'n + low'")),
+    Row("where without names", ("where",), ["1 < 2"], ("where[0]", "compares constants", "'1 < 2'")),
+    Row("where calls a function", ("where",), ["__import__('os').system('true') == 0"], ("where[0]", "allowed: ")),
+    Row("where reads an attribute", ("where",), ["n.real < 3"], ("where[0]", "not allowed here: 'n.real'")),
+    Row("where raises to a power", ("where",), ["n ** 9 ** 9 < 3"], ("where[0]", "not allowed here", "+ - * /")),
+    Row("where shifts", ("where",), ["1 << 99999999 < n"], ("where[0]", "not allowed here")),
+    Row("where has a lambda", ("where",), ["(lambda: n)() < 3"], ("where[0]", "n")),
+    Row("where multiplies text", ("where",), ["'a' * 999999999 == n"], ("where[0]", "cannot calculate with 'a'")),
+    Row("where divides by zero", ("where",), ["n < 1 / 0"], ("where[0]", "'1 / 0'", "division by zero")),
+    Row(
+        "where with a number beyond 2^53",
+        ("where",),
+        [f"n < {10**20}"],
+        ("where[0]", "too large", "9,007,199,254,740,992"),
+    ),
+    Row("where is nested deeply", ("where",), ["-" * 1500 + "n < 3"], ("where[0]",)),
+    Row(
+        "where adds a thousand times",
+        ("where",),
+        ["1 + " * 450 + "n < 3"],
+        ("where[0]", "nested deeper than 100 levels"),
+    ),
+    Row("where in brackets", ("where",), ["(" * 900 + "n" + ")" * 900 + " < 3"], ("where[0]", "cannot read")),
+    Row("where is too long", ("where",), ["n < 3 or " * 300 + "n < 3"], ("where[0]", "at most 2,000")),
+    Row("where in an empty list", ("where",), ["n in ()"], ("where[0]", "expected a list of values after 'in'", "()")),
+    Row("where in a name", ("where",), ["n in low"], ("where[0]", "expected a list of values after 'in'", "'low'")),
+    Row("where compares a number with text", ("where",), ["n == 'AAPL'"], ("where[0]", "compares text with a number")),
+    Row("where finds text among numbers", ("where",), ["n in (2, 'x')"], ("where[0]", "compares text with a number")),
+    Row("where compares identity", ("where",), ["n is 3 < low"], ("where[0]",)),
+    Row("execution is a list", ("execution",), [], ("execution: expected an object", "[]")),
+    Row("unknown execution field", ("execution", "costs"), 5, ("execution.costs", "'costs'", "cost_bps")),
+    Row("unknown mode", ("execution", "mode"), "OO", ("execution.mode", "'OO'", "allowed: CC")),
+    Row("lag is negative", ("execution", "lag"), -1, ("execution.lag", "from 0 to 1000", "-1")),
+    Row("lag is a fraction", ("execution", "lag"), 1.5, ("execution.lag", "1.5")),
+    Row("lag true", ("execution", "lag"), True, ("execution.lag", "True")),
+    Row("cost is negative", ("execution", "cost_bps"), -5, ("execution.cost_bps", "from 0 to 2500", "-5")),
+    Row("cost NaN", ("execution", "cost_bps"), float("nan"), ("execution.cost_bps", "nan")),
+    Row("cost of 400 digits", ("execution", "cost_bps"), 10**399, ("execution.cost_bps", "from 0 to 2500")),
+    Row(
+        "unknown rebalance",
+        ("execution", "rebalance"),
+        "dayly",
+        ("execution.rebalance", "did you mean 'daily'", "allowed: daily"),
+    ),
+    Row(
+        "execution start is no date",
+        ("execution", "start"),
+        "soon",
+        ("execution.start", '"common"', "YYYY-MM-DD", "'soon'"),
+    ),
+    Row("unknown calendar", ("execution", "calendar"), "union", ("execution.calendar", "'union'", "intersection")),
+    Row("unknown null rule", ("execution", "null"), "then", ("execution.null", "'then'", "cash, else")),
+    Row("cash rate as percent", ("execution", "cash_rate"), 4.5, ("execution.cash_rate", "from -1 to 1", "4.5")),
+    Row("risk-free rate is text", ("execution", "risk_free"), "2%", ("execution.risk_free", "'2%'")),
+    Row("cash-like is text", ("execution", "cash_like"), "BIL", ("execution.cash_like", "list of tickers", "'BIL'")),
+    Row(
+        "unknown split",
+        ("split",),
+        "odd_even_month",
+        ("split", "'odd_even_month'", "did you mean 'even_odd_month'", "holdout"),
+    ),
+    Row("unknown split object", ("split",), {"holdup": "30%"}, ("split", "holdup", "allowed: ")),
+    Row("two splits", ("split",), {"holdout": "30%", "chronological": "70%"}, ("split", "allowed: ")),
+    Row("holdout 0", ("split",), {"holdout": "0%"}, ("split.holdout", "above 0 and below 100%", "'0%'")),
+    Row("holdout 130%", ("split",), {"holdout": "130%"}, ("split.holdout", "'130%'")),
+    Row("holdout 30", ("split",), {"holdout": 30}, ("split.holdout", "below 100%", "30")),
+    Row("holdout true", ("split",), {"holdout": True}, ("split.holdout", "True")),
+    Row("holdout with a huge exponent", ("split",), {"holdout": "1e999999999%"}, ("split.holdout", "below 100%")),
+    Row(
+        "chronological on no date", ("split",), {"chronological": "2015-13-01"}, ("split.chronological", "'2015-13-01'")
+    ),
+    Row("require is a list", ("require",), [], ("require: expected an object", "[]")),
+    Row(
+        "requirement without segment",
+        ("require",),
+        {"max_drawdown": "<= 35%"},
+        ("require.max_drawdown", "unknown segment", "full, is, oos"),
+    ),
+    Row(
+        "requirement on an unknown metric",
+        ("require",),
+        {"is.sharp": ">= 1"},
+        ("require.is.sharp", "did you mean 'sharpe'", "cagr"),
+    ),
+    Row(
+        "requirement 35 on a fraction",
+        ("require",),
+        {"is.max_drawdown": "<= 35"},
+        ("require.is.max_drawdown", "35 on a fraction", '"35%" or 0.35'),
+    ),
+    Row(
+        "bare requirement 35 on a fraction",
+        ("require",),
+        {"is.max_drawdown": 35},
+        ("require.is.max_drawdown", '"35%" or 0.35'),
+    ),
+    Row(
+        "percent on a number",
+        ("require",),
+        {"is.sharpe": ">= 50%"},
+        ("require.is.sharpe", "50% on a metric that is not a fraction"),
+    ),
+    Row("requirement without sign", ("require",), {"is.sharpe": "1.5"}, ("require.is.sharpe", '">= 1.2"', "'1.5'")),
+    Row("requirement with another sign", ("require",), {"is.sharpe": "> 1"}, ("require.is.sharpe", "'> 1'")),
+    Row("requirement 1e999", ("require",), {"is.sharpe": "<= 1e999"}, ("require.is.sharpe", "inf")),
+    Row("requirement of 400 digits", ("require",), {"is.sharpe": 10**399}, ("require.is.sharpe", "at most 1e+15")),
+    Row("requirement NaN", ("require",), {"is.sharpe": float("nan")}, ("require.is.sharpe", "nan")),
+    Row("requirement true", ("require",), {"is.sharpe": True}, ("require.is.sharpe", "True")),
+    Row("unknown keep", ("keep",), "passed", ("keep", "'passed'", "did you mean 'passing'", "all, passing")),
+    Row("keep is a list", ("keep",), ["all"], ("keep", "['all']")),
+]
 
 
-def test_all_mistakes_of_a_job_are_reported_at_once():
-    job = changed(f"{CALM}.window", 0)
-    job["tree"]["conditions"][0]["metric"] = "RSII"
-    job["tree"]["children"]["then"][0]["kind"] = "positon"
-    job["execution"] = {"lag": -1}
-    job["split"] = "x"
-    with pytest.raises(InputError) as caught:
-        parse_job(job)
-    assert len(caught.value.problems) == 5
+@table(JOBS)
+def test_job(row: Row) -> None:
+    assert_says(message_of(lambda: parse_job(with_value(JOB, row.place, row.value))), row.fragments)
 
 
-def test_a_cross_that_lasts_is_refused_also_through_axes():
-    job = changed(f"{CALM}.comparator", "$how")
-    job["tree"]["conditions"][1]["forDays"] = 3
-    job["axes"]["how"] = ["lt", "crossAbove"]
-    with pytest.raises(InputError, match=r"crossAbove: a cross cannot last"):
-        parse_job(job)
+PREPARED = [
+    Row(
+        "missing ticker",
+        (*GATE_DIP, "ticker"),
+        "APPL",
+        ("ticker APPL", "not in sample:us20", "did you mean 'AAPL'", "MSFT"),
+    ),
+    Row("missing benchmark", ("benchmark",), "SPY", ("benchmark: SPY is not in sample:us20", "did you mean 'SPX'")),
+    Row(
+        "ticker of an axis is missing",
+        ("axes", "t"),
+        {"paths": ["gate.dip.ticker"], "values": ["AAPL", "MSFF"]},
+        ("ticker MSFF", "MSFT"),
+    ),
+    Row("unknown sample", ("data",), "sample:us2", ("data", "'us2'", "did you mean 'us20'")),
+    Row("missing folder", ("data",), "no/such/folder", ("data", "no/such/folder", "sample:us20")),
+    Row("folder with a null byte", ("data",), "a\0b", ("data",)),
+    Row(
+        "window longer than the data",
+        ("tree", *UP, "rightWindow"),
+        9000,
+        ("gate.up", "AAPL", "looks back 8,999 bars", "allowed up to 2,011"),
+    ),
+    Row(
+        "longest value of an axis longer than the data",
+        (*N, "values"),
+        [5, 99_999],
+        ("gate.dip", "AAPL", "looks back 99,999 bars", "allowed up to 2,011"),
+    ),
+    Row("nothing left to trade", ("execution", "start"), "2030-01-01", ("no bar left to trade", "2022-12-28")),
+    Row(
+        "no bars in the range",
+        ("data", "start"),
+        "2030-01-01",
+        ("ticker AAPL", "no bar from 2030-01-01", "1990-01-02 to 2022-12-28"),
+    ),
+    Row(
+        "lag longer than the data",
+        ("data",),
+        {"source": "sample:us20", "start": "2022-09-01"},
+        ("no bar left to trade",),
+    ),
+    Row("where excludes everything", ("where",), ["n > 99"], ("where", "no branch")),
+]
 
 
-def test_defined_weights_must_be_there_and_not_negative():
-    job = changed("tree.weightingThen", "defined")
-    with pytest.raises(InputError, match=r"tree\.children\.then\[0\]\.weight: missing"):
-        parse_job(job)
-    with pytest.raises(InputError, match=r"weight >= 0, got -1"):
-        parse_job(changed(f"{IN}.weight", -1))
+@table(PREPARED)
+def test_job_that_does_not_fit_its_data(row: Row) -> None:
+    job = with_value(JOB, row.place, row.value)
+    if row.name == "lag longer than the data":
+        job["execution"] = {"lag": 100}
+    assert_says(message_of(lambda: prepare(parse_job(job))), row.fragments)
 
 
-def test_tree_files_are_read_and_their_mistakes_named(tmp_path: Path):
-    (tmp_path / "a.json").write_text(json.dumps({"id": "x", "kind": "position", "positions": ["AAPL"]}))
-    (tmp_path / "b.json").write_text('{"id": "x", "kind": "position", "positions": [], "id": "y"}')
-    job = {"data": "sample:us20", "trees": ["a.json", "b.json", "c.json", "a.json"]}
+def test_swept_contradictions_name_the_values_of_their_branches() -> None:
+    crossing = {**TREE["conditions"][0], "comparator": "$c", "forDays": "$d"}
+    job = with_value(JOB, GATE_DIP, crossing) | {"axes": {"c": ["lt", "crossAbove"], "d": "1..3"}, "where": []}
+    place = "tree.conditions[0].forDays: 2 with crossAbove"
+    assert_says(message_of(lambda: parse_job(job)), (place, "branches with c = 'crossAbove', d = 2"))
+
+
+def test_contradictions_that_constraints_exclude_are_none() -> None:
+    crossing = {**TREE["conditions"][0], "comparator": "$c", "forDays": "$d"}
+    job = with_value(JOB, GATE_DIP, crossing) | {"axes": {"c": ["lt", "crossAbove"], "d": "1..3"}}
+    assert parse_job(job | {"where": ["c == 'lt' or d == 1"]}).grid.admitted == 4
+
+
+def test_all_mistakes_of_a_job_are_reported_at_once() -> None:
+    job: Any = JOB
+    for place, value in (
+        ((*GATE_DIP, "metric"), "RSY"),
+        (("tree", *UP, "id"), "u p"),
+        (("tree", *THEN, 0, "id"), "gate"),
+        (("tree", *ELSE, 0, "children", "next", 1, "weight"), ABSENT),
+        (("data", "start"), "today"),
+        (("axes", "BAD"), "1..3"),
+        (("where",), ["nn < 3", "n <"]),
+        (("execution", "lag"), -1),
+        (("split",), "thirds"),
+        (("require", "is.max_drawdown"), 35),
+        (("keep",), "some"),
+        (("benchmark",), 5),
+        (("colour",), "red"),
+    ):
+        job = with_value(job, place, value)
+    message = message_of(lambda: parse_job(job))
+    for fragment in (
+        "'RSY'",
+        "'u p'",
+        "'gate' is used 2 times",
+        "next[1].weight: missing",
+        "'today'",
+        "axes.BAD",
+        "'nn'",
+        "where[1]",
+        "execution.lag",
+        "'thirds'",
+        "35 on a fraction",
+        "'some'",
+        "benchmark",
+        "'colour'",
+    ):
+        assert fragment in message
+
+
+def test_mistakes_of_axes_do_not_hide_each_other() -> None:
+    job = with_value(JOB, (*N, "values"), "20..42 by 5") | {"where": ["low == 'x'"]}
+    job["axes"]["low"]["values"] = [5, 5]
+    message = message_of(lambda: parse_job(job))
+    assert_says(message, ("axes.n: 42 is not on the grid", "axes.low: repeated values [5.0]"))
+
+
+def test_a_broken_tree_does_not_raise_false_alarms_about_axes() -> None:
+    message = message_of(lambda: parse_job(with_value(JOB, (*GATE_DIP, "comparator"), "<")))
+    assert "axes" not in message
+
+
+def test_mistakes_of_several_trees_name_their_tree(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(json.dumps(with_value(TREE, (*DIP, "window"), 0)))
+    (tmp_path / "two.json").write_text("{")
+    job = with_value(JOB, ("tree",), ABSENT) | {
+        "trees": ["one.json", "two.json", "three.json"],
+        "axes": {},
+        "where": [],
+    }
     (tmp_path / "job.json").write_text(json.dumps(job))
-    with pytest.raises(InputError) as caught:
-        read_job(tmp_path / "job.json")
-    assert "b.json: line 1" in str(caught.value)
-    assert "duplicate key 'id'" in str(caught.value)
-    assert "c.json: No such file" in str(caught.value)
-    assert "'a.json' is listed 2 times" in str(caught.value)
+    message = message_of(lambda: read_job(tmp_path / "job.json"))
+    assert_says(
+        message,
+        (
+            "one.json.conditions[0].window",
+            "two.json: line 1, column 2: the text ends too early",
+            "three.json: No such file",
+        ),
+    )
+
+
+def test_a_tree_listed_twice_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(json.dumps(TREE))
+    job = with_value(JOB, ("tree",), ABSENT) | {"trees": ["one.json", "one.json"], "axes": {}, "where": []}
+    assert_says(message_of(lambda: parse_job(job, folder=tmp_path)), ("trees: 'one.json' is listed 2 times",))
+
+
+@pytest.mark.parametrize("trees", [[], {}, "trees/01.json", [1], [None]])
+def test_trees_are_a_list_of_files_or_an_object(trees: object) -> None:
+    job = with_value(JOB, ("tree",), ABSENT) | {"trees": trees}
+    assert_says(message_of(lambda: parse_job(job)), ("trees: expected a list of tree files or an object of trees",))
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("setting", "fragments"),
     [
-        ('{"a": NaN}', "not a JSON value"), ('{"a": 1e999}', "not finite"), ('{"a": 1, "a": 2}', "duplicate key 'a'"),
-        ("[1,]", "found ']'"), ("", "ends too early"), ('{"a" 1}', "expected colon"), ('"\x01"', "not a JSON value"),
-        ("[" * 100_000, "deeper than"), ("[01]", "not a JSON value"), ("[1] 2", "expected end"), ("{'a': 1}", "not a JSON"),
-        ("[" + "1," * 600_000 + "1]", "more than 500,000 values"), ('["\\ud800"]', "half of a surrogate pair"),
+        ("keep", ("--set", "KEY=VALUE", "'keep'")),
+        ("=3", ("--set", "KEY=VALUE")),
+        ("name.first=x", ("--set name.first", "does not lead to a field")),
+        ("execution.lagg=3", ("execution.lagg", "did you mean 'lag'")),
+        ("execution.lag=three", ("execution.lag", "'three'")),
+        ("execution.lag=NaN", ("execution.lag", "'NaN'")),
+        ("axes.n.values=0..3", ("axes.n: gate.dip.window = 0",)),
+        ("execution..lag=3", ("execution.", "''")),
     ],
-)  # fmt: skip
-def test_text_that_is_not_strict_json_is_refused_with_line_and_column(text: str, expected: str):
-    with pytest.raises(InputError) as caught:
-        jsontext.parse(text)
-    assert "line 1, column" in str(caught.value)
-    assert expected in str(caught.value)
+)
+def test_settings(tmp_path: Path, setting: str, fragments: tuple[str, ...]) -> None:
+    (tmp_path / "job.json").write_text(json.dumps(JOB))
+    assert_says(message_of(lambda: read_job(tmp_path / "job.json", [setting])), fragments)
 
 
-def test_files_beyond_the_limits_are_refused(tmp_path: Path):
-    big = tmp_path / "big.json"
-    big.write_bytes(b" " * (16 * 2**20 + 1))
-    with pytest.raises(InputError, match="larger than 16,777,216 bytes"):
-        jsontext.read_file(big)
-    assert jsontext.read_file(_written(tmp_path / "deep.json", "[" * 3000 + "]" * 3000)) is not None
-    (tmp_path / "latin.json").write_bytes(b'{"a": "\xe9"}')
-    with pytest.raises(InputError, match="byte 7: not UTF-8"):
-        jsontext.read_file(tmp_path / "latin.json")
-
-
-def _written(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
-
-
-def nested(depth: int) -> dict:
-    node: dict = {"id": "leaf", "kind": "position", "positions": ["AAPL"]}
-    for k in range(depth - 1):
-        node = {"id": f"n{k}", "kind": "basic", "children": {"next": [node]}}
-    return node
-
-
-def test_a_thousand_levels_are_evaluated_and_one_more_is_refused():
-    job = {"data": "sample:us20", "tree": nested(1000)}
-    assert prepare(parse_job(job)).bound.n > 8000
-    with pytest.raises(InputError, match=r"children\.next\[0\]: nested deeper than 1,000 nodes"):
-        parse_job({**job, "tree": nested(1001)})
-
-
-def test_a_space_that_cannot_fit_is_counted_and_refused(tmp_path: Path):
-    job = changed(f"{CALM}.window", "$w")
-    for k, name in enumerate(("w", "a", "b")):
-        job["axes"][name] = "2..10001"
-        if k:
-            line = {**JOB["tree"]["conditions"][1], "id": name, "window": f"${name}"}
-            job["tree"]["conditions"].append(line)
-    job["axes"]["a"] = job["axes"]["b"] = job["axes"]["w"] = "2..4001"
-    prepared = prepare(parse_job(job))
-    assert prepared.bound.plan.grid.admitted == 19 * 12 * 4000**3
-    with pytest.raises(CapacityError, match="14,592,000,000,000 branches"):
-        check_capacity(prepared, tmp_path)
-
-
-@pytest.mark.parametrize("setting", ["execution.lag", "=5", "axes.n.x=3"])
-def test_bad_settings_are_refused(setting: str):
-    with pytest.raises(InputError, match=r"--set"):
-        with_settings(copy.deepcopy(JOB), [setting])
-
-
-def test_settings_are_json_or_text():
-    job = with_settings(copy.deepcopy(JOB), ["execution.cost_bps=7.5", "axes.n=2..4", "keep=passing"])
-    sweep = parse_job(job)
-    assert (sweep.execution.cost_bps, len(sweep.grid.axes[0].values), sweep.keep) == (7.5, 3, "passing")
-
-
-def test_a_folder_without_a_run_is_refused(tmp_path: Path):
-    with pytest.raises(Exception, match="no run here") as caught:
-        Run(tmp_path)
-    assert caught.value.exit_code == 2
-
-
-# Market data.
-
-DAYS = [date(2020, 1, 1) + timedelta(days=k) for k in range(40)]
-
-
-def bars(**columns: object) -> pa.Table:
-    table = {"Date": pa.array(DAYS), "Close": pa.array([100.0 + k for k in range(40)])}
-    for name, value in columns.items():
-        table[name.replace("_", " ")] = value
-    return pa.table({name: value for name, value in table.items() if value is not None})
-
-
-def with_value(values: list, k: int, value: object) -> pa.Array:
-    return pa.array([*values[:k], value, *values[k + 1 :]])
-
-
-CLOSES = [100.0 + k for k in range(40)]
-BAD_DATA: list[tuple[str, Callable[[], pa.Table], list[str]]] = [
-    ("no Close", lambda: bars(Close=None), ["AAA.parquet", "no column Close", "Date"]),
-    ("no Date", lambda: bars(Date=None), ["AAA.parquet", "no column Date"]),
-    ("no rows", lambda: bars().slice(0, 0), ["AAA", "no rows"]),
-    ("NaN", lambda: bars(Close=with_value(CLOSES, 3, float("nan"))), ["AAA", "nan on 2020-01-04", "1 bad"]),
-    ("null", lambda: bars(Close=with_value(CLOSES, 3, None)), ["AAA", "nan on 2020-01-04"]),
-    ("infinite", lambda: bars(Close=with_value(CLOSES, 5, float("inf"))), ["AAA", "inf on 2020-01-06"]),
-    ("zero", lambda: bars(Close=with_value(CLOSES, 0, 0.0)), ["AAA", "0 on 2020-01-01", "above 0"]),
-    ("negative", lambda: bars(Close=with_value(CLOSES, 9, -2.5)), ["AAA", "-2.5 on 2020-01-10"]),
-    ("bad adjusted", lambda: bars(Adj_Close=with_value(CLOSES, 9, -1.0)), ["Adj Close is -1 on 2020-01-10"]),
-    ("text", lambda: bars(Close=pa.array(["1"] * 40)), ["AAA", "Close is string", "numbers"]),
-    ("duplicate", lambda: bars(Date=with_value(DAYS, 4, DAYS[3])), ["2020-01-04 appears more than once", "clean"]),
-    ("unsorted", lambda: bars(Date=with_value(DAYS, 4, DAYS[1])), ["not sorted", "2020-01-02 follows 2020-01-04"]),
-    ("null date", lambda: bars(Date=with_value(DAYS, 4, None)), ["1 rows without a date, first row 4"]),
-    ("number date", lambda: bars(Date=pa.array(range(40))), ["Date is int64", "ISO strings"]),
-    ("text date", lambda: bars(Date=pa.array(["1.2.2020"] * 40)), ["Date", "YYYY-MM-DD"]),
+TEXTS = [
+    ("empty", "", ("line 1, column 1: the text ends too early",)),
+    ("spaces", " \n ", ("line 2, column 2: the text ends too early",)),
+    ("two values", "{} {}", ("line 1, column 4", "expected end")),
+    ("NaN", '{"name": NaN}', ("line 1, column 10", "'NaN}'")),
+    ("Infinity", '{"name":\n -Infinity}', ("line 2, column 2", "'-Infinity}'")),
+    ("1e999", '{"name": 1e999}', ("line 1, column 10: the number 1e999 is not finite",)),
+    ("leading zero", '{"name": 01}', ("line 1, column 10", "'01}'")),
+    ("duplicate keys", '{"name": "a",\n "name": "b"}', ("line 2, column 2: duplicate key 'name'",)),
+    ("duplicate keys by escape", '{"name": 1, "n\\u0061me": 2}', ("duplicate key 'name'",)),
+    ("single quotes", "{'name': 1}", ("line 1, column 2", "not a JSON value")),
+    ("trailing comma", '{"name": 1,}', ("line 1, column 12", "expected key")),
+    ("comment", "{} // done", ("line 1, column 4", "'// done'")),
+    ("string without end", '{"name": "abc', ("line 1, column 10: a string that does not end",)),
+    ("line break in a string", '{"name": "a\nb"}', ("line 1, column 10: a string", "control character")),
+    ("bad escape", '{"name": "\\x41"}', ("line 1, column 10: a string", "bad escape")),
+    ("half of a surrogate pair", '{"name": "\\ud800"}', ("line 1, column 10: half of a surrogate pair",)),
+    ("digits", '{"name": ' + "1" * 5000 + "}", ("a number of 5000 digits",)),
+    ("brackets", "[" * 100_000, ("column 4001: nested deeper than 4,000 levels",)),
+    ("objects", '{"a":' * 100_000, ("nested deeper than 4,000 levels",)),
+    ("mixed brackets", '{"name": [1}', ("line 1, column 12: found '}'",)),
+    ("byte order mark", "\ufeff{}", ("line 1, column 1", "not a JSON value")),
 ]
 
 
-@pytest.mark.parametrize(("make", "expected"), [row[1:] for row in BAD_DATA], ids=[row[0] for row in BAD_DATA])
-def test_bad_bars_are_refused_naming_ticker_and_date(make, expected, tmp_path: Path):
-    pq.write_table(make(), tmp_path / "AAA.parquet")
-    pq.write_table(bars(), tmp_path / "BBB.parquet")
-    with pytest.raises(InputError) as caught:
-        load(str(tmp_path), ["AAA", "BBB"])
-    assert all(fragment in str(caught.value) for fragment in expected), str(caught.value)
+@pytest.mark.parametrize(("text", "fragments"), [row[1:] for row in TEXTS], ids=[row[0] for row in TEXTS])
+def test_text(tmp_path: Path, text: str, fragments: tuple[str, ...]) -> None:
+    (tmp_path / "job.json").write_text(text, encoding="utf-8")
+    assert_says(message_of(lambda: read_job(tmp_path / "job.json")), (str(tmp_path / "job.json"), *fragments))
 
 
-def test_every_bad_ticker_is_reported_at_once(tmp_path: Path):
-    pq.write_table(bars(Close=with_value(CLOSES, 0, 0.0)), tmp_path / "AAA.parquet")
-    pq.write_table(bars().slice(0, 0), tmp_path / "BBB.parquet")
-    (tmp_path / "CCC.parquet").write_bytes(b"")
-    whole = _written_table(tmp_path / "DDD.parquet")
-    (tmp_path / "DDD.parquet").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError) as caught:
-        load(str(tmp_path), ["AAA", "BBB", "CCC", "DDD", "EEE", "../AAA"])
-    message = str(caught.value)
-    assert len(caught.value.problems) == 6
-    for name in ("AAA", "BBB", "CCC.parquet: not a readable", "DDD.parquet: not a readable", "EEE", "../AAA"):
-        assert name in message
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "latin.json").write_bytes(b'{"name": "\xe9"}')
+    (tmp_path / "large.json").write_bytes(b" " * (jsontext.MAX_BYTES + 1))
+    assert_says(message_of(lambda: read_job(tmp_path / "none.json")), ("none.json: No such file",))
+    assert_says(message_of(lambda: read_job(tmp_path)), (str(tmp_path), "Is a directory"))
+    assert_says(message_of(lambda: read_job(tmp_path / "latin.json")), ("latin.json: byte 10", "not UTF-8"))
+    assert_says(message_of(lambda: read_job(tmp_path / "large.json")), ("large.json", "16,777,216 bytes"))
+    assert_says(message_of(lambda: read_job("/dev/zero")), ("/dev/zero", "16,777,216 bytes"))
+    assert_says(message_of(lambda: read_job("a\0b")), ("null",))
 
 
-def _written_table(path: Path) -> bytes:
-    pq.write_table(bars(), path)
-    return path.read_bytes()
+def test_limits_of_size_and_depth_are_options(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 20 + "]" * 20)
+    assert jsontext.read_file(tmp_path / "deep.json", max_bytes=40, max_depth=20)
+    with pytest.raises(InputError, match="deeper than 19 levels"):
+        jsontext.read_file(tmp_path / "deep.json", max_depth=19)
+    with pytest.raises(InputError, match="39 bytes"):
+        jsontext.read_file(tmp_path / "deep.json", max_bytes=39)
 
 
-def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path):
-    (tmp_path / "data").mkdir()
-    pq.write_table(bars(), tmp_path / "secret.parquet")
-    (tmp_path / "data" / "AAA.parquet").symlink_to(tmp_path / "secret.parquet")
-    with pytest.raises(InputError, match="AAA is not in"):
-        load(str(tmp_path / "data"), ["AAA"])
+def deep_tree(n: int) -> dict[str, Any]:
+    """A chain of n nodes."""
+    tree: dict[str, Any] = {"id": f"n{n}", "kind": "position", "positions": ["AAPL"]}
+    for k in range(n - 1, 0, -1):
+        tree = {"id": f"n{k}", "kind": "basic", "children": {"next": [tree]}}
+    return tree
 
 
-def test_no_common_dates_is_an_error(tmp_path: Path):
-    odd = [day for day in DAYS if day.day % 2]
-    even = [day for day in DAYS if not day.day % 2 and day > odd[0]][:-1]
-    pq.write_table(pa.table({"Date": odd, "Close": [1.0] * len(odd)}), tmp_path / "AAA.parquet")
-    pq.write_table(pa.table({"Date": even, "Close": [1.0] * len(even)}), tmp_path / "BBB.parquet")
-    panel = load(str(tmp_path), ["AAA", "BBB"])  # each is alone on the dates outside the other's life
-    assert [day.item() for day in panel.dates] != []
-    pq.write_table(pa.table({"Date": [*odd[:1], *even], "Close": [1.0] * (len(even) + 1)}), tmp_path / "BBB.parquet")
-    pq.write_table(pa.table({"Date": odd[1:], "Close": [1.0] * len(odd[1:])}), tmp_path / "AAA.parquet")
-    assert load(str(tmp_path), ["AAA", "BBB"]).dropped["AAA"] > 0
+def test_a_tree_is_at_most_a_thousand_nodes_deep() -> None:
+    assert len(parse_tree(deep_tree(1000)).nodes) == 1000
+    assert_says(message_of(lambda: parse_tree(deep_tree(1001))), ("next[0]: nested deeper than 1,000 nodes",))
+    assert_says(message_of(lambda: parse_tree(deep_tree(11), max_depth=10)), ("nested deeper than 10 nodes",))
 
 
-def test_cleaning_mends_what_it_names_and_counts_it(tmp_path: Path):
-    days = [*DAYS[:4], DAYS[3], DAYS[6], DAYS[5], *DAYS[7:]]
-    closes = [float("nan") if k == 12 else 50.0 + k for k in range(len(days))]
-    pq.write_table(pa.table({"Date": days, "Close": closes}), tmp_path / "AAA.parquet")
-    panel = load(str(tmp_path), ["AAA"], clean=["sort", "drop_duplicates", "drop_invalid"])
-    assert panel.cleaned == {"AAA": {"sort": 1, "drop_duplicates": 1, "drop_invalid": 1}}
-    assert len(panel.dates) == len(days) - 2
-    assert panel.close[0, 3] == 54.0, "the last row of a date stays"
+def test_many_mistakes_deep_below_the_root_stay_readable() -> None:
+    tree = deep_tree(1000)
+    lowest = tree
+    while "children" in lowest:
+        above, lowest = lowest, lowest["children"]["next"][0]
+    above["children"]["next"] = [{}] * 50_000
+    message = message_of(lambda: parse_tree(tree))
+    assert message.count("\n") <= 100
+    assert "next[99].kind: unknown kind None" in message
+
+
+Bars = dict[str, list[Any]]
+DAYS = [date(2020, 1, 1) + timedelta(days=k) for k in range(6)]
+
+
+def bars(**columns: list[Any]) -> Bars:
+    return {"Date": DAYS, "Close": [10.0, 11.0, 12.0, 11.0, 10.0, 9.0], **columns}
+
+
+def changed(values: list[Any], k: int, value: object) -> list[Any]:
+    return [*values[:k], value, *values[k + 1 :]]
+
+
+CLOSES = bars()["Close"]
+TABLES: list[tuple[str, Bars, tuple[str, ...]]] = [
+    ("no Date", {"Day": DAYS, "Close": CLOSES}, ("BAD.parquet", "no column Date", "there: Day, Close")),
+    ("no Close", {"Date": DAYS, "close": CLOSES}, ("BAD.parquet", "no column Close", "there: Date, close")),
+    ("no rows", {"Date": pa.array([], pa.date32()), "Close": pa.array([], pa.float64())}, ("ticker BAD", "no rows")),
+    ("text as Close", bars(Close=["a"] * 6), ("ticker BAD", "Close is string", "allowed: numbers")),
+    ("numbers as Date", bars(Date=[1, 2, 3, 4, 5, 6]), ("ticker BAD", "Date is int64", "ISO strings")),
+    (
+        "text that is no Date",
+        bars(Date=["2020-01-01", "soon", *["2020-01-03"] * 4]),
+        ("ticker BAD", "soon", "YYYY-MM-DD"),
+    ),
+    ("row without Date", bars(Date=changed(DAYS, 2, None)), ("ticker BAD", "1 rows without a date", "row 2")),
+    (
+        "NaN",
+        bars(Close=changed(CLOSES, 3, float("nan"))),
+        ("ticker BAD", "Close is nan on 2020-01-04", 'clean "drop_invalid"'),
+    ),
+    ("missing price", bars(Close=changed(CLOSES, 3, None)), ("ticker BAD", "Close is nan on 2020-01-04")),
+    (
+        "infinite",
+        bars(Close=changed(CLOSES, 0, float("inf"))),
+        ("ticker BAD", "Close is inf on 2020-01-01", "finite and above 0"),
+    ),
+    ("zero", bars(Close=changed(CLOSES, 5, 0.0)), ("ticker BAD", "Close is 0 on 2020-01-06")),
+    ("negative", bars(Close=changed(CLOSES, 1, -3.5)), ("ticker BAD", "Close is -3.5 on 2020-01-02")),
+    ("adjusted zero", bars(**{"Adj Close": changed(CLOSES, 2, 0.0)}), ("ticker BAD", "Adj Close is 0 on 2020-01-03")),
+    (
+        "duplicate dates",
+        bars(Date=changed(DAYS, 3, DAYS[2])),
+        ("ticker BAD", "date 2020-01-03 appears more than once", 'clean "drop_duplicates"'),
+    ),
+    (
+        "unsorted dates",
+        bars(Date=[*DAYS[:4], DAYS[5], DAYS[4]]),
+        ("ticker BAD", "2020-01-05 follows 2020-01-06", 'clean "sort"'),
+    ),
+]
+
+
+def write_bars(folder: Path, ticker: str, columns: Bars) -> Path:
+    pq.write_table(pa.table(columns), folder / f"{ticker}.parquet")
+    return folder / f"{ticker}.parquet"
+
+
+@pytest.mark.parametrize(("columns", "fragments"), [row[1:] for row in TABLES], ids=[row[0] for row in TABLES])
+def test_market_data(tmp_path: Path, columns: Bars, fragments: tuple[str, ...]) -> None:
+    write_bars(tmp_path, "GOOD", bars())
+    write_bars(tmp_path, "BAD", columns)
+    message = message_of(lambda: load(str(tmp_path), ["GOOD", "BAD"]))
+    assert_says(message, fragments)
+    assert "GOOD" not in message
+
+
+@pytest.mark.parametrize(
+    ("policy", "columns", "count", "left"),
+    [
+        ("sort", bars(Date=[*DAYS[:4], DAYS[5], DAYS[4]]), 1, 6),
+        ("drop_duplicates", bars(Date=changed(DAYS, 3, DAYS[2])), 1, 5),
+        ("drop_invalid", bars(Close=[10.0, float("nan"), 0.0, -1.0, float("inf"), 9.0]), 4, 2),
+    ],
+)
+def test_cleaning_is_asked_for_and_counted(tmp_path: Path, policy: str, columns: Bars, count: int, left: int) -> None:
+    write_bars(tmp_path, "BAD", columns)
+    panel = load(str(tmp_path), ["BAD"], clean=[policy])
+    assert panel.cleaned == {"BAD": {policy: count}}
+    assert len(panel.dates) == left
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all, but long enough to hold a footer"])
+def test_files_that_are_no_parquet(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "BAD.parquet").write_bytes(content)
+    assert_says(message_of(lambda: load(str(tmp_path), ["BAD"])), ("BAD.parquet", "not a readable Parquet file"))
+
+
+def test_truncated_and_damaged_parquet(tmp_path: Path) -> None:
+    whole = write_bars(tmp_path, "BAD", bars()).read_bytes()
+    for cut in range(0, len(whole), 37):
+        (tmp_path / "BAD.parquet").write_bytes(whole[:cut])
+        assert_says(message_of(lambda: load(str(tmp_path), ["BAD"])), ("BAD.parquet", "not a readable Parquet file"))
+
+
+def test_all_tickers_are_checked_before_failing(tmp_path: Path) -> None:
+    write_bars(tmp_path, "ONE", bars(Close=changed(CLOSES, 1, 0.0)))
+    write_bars(tmp_path, "TWO", bars(Date=changed(DAYS, 3, DAYS[2])))
+    (tmp_path / "THREE.parquet").write_bytes(b"")
+    message = message_of(lambda: load(str(tmp_path), ["ONE", "TWO", "THREE", "FOUR"], benchmark="FIVE"))
+    assert_says(message, ("ticker ONE", "ticker TWO", "THREE.parquet", "ticker FOUR", "benchmark: FIVE"))
+
+
+def test_no_common_dates(tmp_path: Path) -> None:
+    even, odd = DAYS[::2], DAYS[1::2]
+    write_bars(tmp_path, "EVEN", {"Date": even, "Close": CLOSES[:3]})
+    write_bars(tmp_path, "ODD", {"Date": odd, "Close": CLOSES[:3]})
+    tree = {"id": "both", "kind": "position", "positions": ["EVEN", "ODD"]}
+    message = message_of(lambda: prepare(parse_job({"data": str(tmp_path), "tree": tree})))
+    assert_says(message, ("data: no bar left to trade", "ODD (position) is ready on 2020-01-02"))
+
+
+def test_a_link_does_not_lead_out_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "OUT.parquet").symlink_to(write_bars(tmp_path, "SECRET", bars()))
+    with pytest.raises(DataError, match="OUT is not in"):
+        load(str(tmp_path / "in"), ["OUT"])
+
+
+@pytest.fixture(scope="module")
+def run_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    small = with_value(JOB, (*N, "values"), [5, 10])
+    return execute(prepare(parse_job(small)), LocalExecutor(1, 2**26), tmp_path_factory.mktemp("runs")).path
+
+
+@pytest.mark.parametrize("by", ["sharpe", "is_sharp", "branch", "is.sharpe", "__class__"])
+def test_unknown_metric_to_rank_by(run_path: str, by: str) -> None:
+    with Run(run_path) as run:
+        assert_says(
+            message_of(lambda: run.top(by)), ("--by: unknown metric column", repr(by), "allowed: ", "is_sharpe")
+        )
+
+
+@pytest.mark.parametrize(
+    ("where", "fragment"),
+    [
+        ("is_sharp > 1", "did you mean 'is_sharpe'"),
+        ("open('/etc/passwd') == 1", "unknown name 'open'"),
+        ("().__class__ == 1", "compares constants"),
+        ("n.__class__ == 1", "not allowed here"),
+        ("[x for x in n] == 1", ""),
+        ("n == 'AAPL'", ""),
+        ("status > 3", ""),
+        ("n < 1 / 0", "division by zero"),
+        (f"n < {10**30}", "too large"),
+        ("n if n > 1 else low", "expected a comparison"),
+        ("n := 3", "cannot read"),
+        ("-" * 1500 + "n < 3", ""),
+        ("", "expected a condition"),
+    ],
+)
+def test_hostile_filters(run_path: str, where: str, fragment: str) -> None:
+    with Run(run_path) as run:
+        assert_says(message_of(lambda: run.top(where=where)), ("--where", fragment))
+
+
+@pytest.mark.parametrize("branch", [-1, 24, 10**6, 10**20])
+def test_branches_outside_the_space(run_path: str, branch: int) -> None:
+    with Run(run_path) as run:
+        assert_says(message_of(lambda: run.branch(branch)), (f"branch {branch}", "allowed: 0 to 23"))
+
+
+def test_a_branch_that_constraints_exclude(run_path: str) -> None:
+    job = with_value(JOB, (*N, "values"), [5, 18])
+    result = execute(prepare(parse_job(job)), LocalExecutor(1, 2**26), Path(run_path).parent)
+    with Run(result.path) as run:
+        assert_says(message_of(lambda: run.branch(12)), ("branch 12", "the constraints exclude it"))
+
+
+@pytest.mark.parametrize("name", ["nothing", "empty", "file", "a\0b"])
+def test_folders_that_hold_no_run(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ForgeRayError, match=name.replace("\0", ".*")) as caught:
+        Run(tmp_path / name)
+    assert caught.value.exit_code == 2
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_space_of_10_to_the_12_is_refused_with_its_count_and_leaves_nothing(tmp_path: Path) -> None:
+    prepared = prepare(parse_job(huge_job()))
+    message = message_of(lambda: execute(prepared, LocalExecutor(1, 2**26), tmp_path / "runs"))
+    assert_says(message, ("space: 1,000,000,000,000 branches", "narrow the axes"))
+    assert not list(tmp_path.iterdir())
+
+
+def huge_job() -> dict[str, Any]:
+    """Six axes of 100 values each."""
+    conditions = [
+        {
+            "id": f"c{k}",
+            "metric": "RSI",
+            "window": f"$n{k}",
+            "ticker": "AAPL",
+            "comparator": "lt",
+            "threshold": f"$low{k}",
+        }
+        for k in range(3)
+    ]
+    axes = {f"n{k}": "1..100" for k in range(3)} | {f"low{k}": "1..100" for k in range(3)}
+    return with_value(JOB, ("tree", "conditions"), conditions) | {"axes": axes, "where": []}
+
+
+def test_constraints_over_too_many_combinations_are_refused() -> None:
+    job = huge_job() | {"where": ["n0 + n1 + n2 + low0 < 300"]}
+    with pytest.raises(CapacityError, match="100,000,000 combinations of n0, n1, n2, low0"):
+        parse_job(job)

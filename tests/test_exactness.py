@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
-from harness import Prices, bound_of, grid_of, panel_of
+from harness import Prices, bound_of, exact, grid_of, panel_of
 from random_trees import random_prices, random_tree
 
 from forge_ray.cluster.local import LocalExecutor
@@ -23,7 +23,7 @@ from forge_ray.plan import Execution, compile_plan
 from forge_ray.run import Prepared, Progress, execute, prepare
 from forge_ray.store import LocalStore
 from forge_ray.sweep import ENGINE_VERSION, parse_job
-from forge_ray.tree import Tree, fill, parse_tree
+from forge_ray.tree import Placeholder, Tree, fill, parse_tree
 
 TICKERS = ("AAA", "BBB", "BIL", "CCC")
 EXTRA = ("DDD", "EEE")
@@ -85,7 +85,7 @@ def space() -> BoundPlan:
 
 @cache
 def expected() -> pa.Table:
-    rows = evaluate(space(), 0, space().plan.grid.size, Cache(CACHE))
+    rows = exact(evaluate(space(), 0, space().plan.grid.size, Cache(CACHE)))
     assert len(set(rows["path"].to_pylist())) > 50, "the branches must differ"
     return rows
 
@@ -100,7 +100,7 @@ def blocks(size: int) -> list[tuple[int, int]]:
 
 def in_blocks(order: Sequence[tuple[int, int]], cache: Cache) -> pa.Table:
     tables = {lo: evaluate(space(), lo, hi, cache) for lo, hi in order}
-    return pa.concat_tables(tables[lo] for lo in sorted(tables))
+    return exact(pa.concat_tables(tables[lo] for lo in sorted(tables)))
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 200])
@@ -130,10 +130,17 @@ def test_rows_of_a_warm_cache_equal_those_of_a_cold_one():
     warm = Cache(CACHE)
     evaluate(space(), 100, 200, warm)
     misses = warm.misses
-    assert evaluate(space(), 0, space().plan.grid.size, warm).equals(expected())
+    assert exact(evaluate(space(), 0, space().plan.grid.size, warm)).equals(expected())
     cold = Cache(CACHE)
     evaluate(space(), 0, space().plan.grid.size, cold)
     assert warm.misses - misses < cold.misses, "the warm cache must have been of use"
+
+
+@pytest.mark.parametrize(("name", "value"), [("MAX_SWITCH_BYTES", 0), ("CHUNK", 1), ("CHUNK", 5)])
+def test_rows_do_not_depend_on_what_the_simulation_keeps(name: str, value: int, monkeypatch: pytest.MonkeyPatch):
+    """Vectors of switches are kept between branches or computed anew; branches are simulated in chunks of any size."""
+    monkeypatch.setattr(f"forge_ray.engine.block.{name}", value)
+    assert in_blocks(blocks(64), Cache(CACHE)).equals(expected())
 
 
 # ---------------------------------------------------------------- runs
@@ -214,18 +221,17 @@ def outcomes(trees: tuple[Tree, ...], panel: Panel, axes: dict, null: str = "cas
     """Outcome of every branch, on a fixed start date and a fixed panel."""
     plan = compile_plan(trees, grid_of(trees, axes), Execution(start=str(panel.date(30)), null=null))
     bound = bind(plan, panel, parse_split("even_odd_month", "split"))
-    return evaluate(bound, 0, plan.grid.size, Cache(CACHE)).select(OUTCOME)
+    return exact(evaluate(bound, 0, plan.grid.size, Cache(CACHE)).select(OUTCOME))
 
 
 def company() -> Iterator[dict[str, tuple]]:
-    """Spaces around one branch: other neighbours on its axes, so other choices of what is inner and what is outer."""
-    one = {name: values[:1] for name, values in AXES.items()}
-    yield one
-    yield {name: values[:2] for name, values in AXES.items()}
+    """The axes of spaces around one branch, the first values of `AXES`: all axes or few, with other neighbours."""
+    yield AXES
     for name, values in AXES.items():
-        yield one | {name: tuple(reversed(values))}
-    yield one | {"held": ("AAA", *EXTRA, "CASH"), "signal": ("EEE", "AAA")}
-    yield one | {"n": tuple(range(2, 12)), "low": tuple(float(k) for k in range(20, 80, 5))}
+        yield {name: tuple(reversed(values))}
+        yield {other: AXES[other][:2] for other in AXES if other != name}
+    yield {"held": ("AAA", *EXTRA, "CASH"), "signal": ("EEE", "AAA")}
+    yield {"n": tuple(range(2, 12)), "low": tuple(float(k) for k in range(20, 80, 5))}
 
 
 @pytest.mark.parametrize("null", ["cash", "else"])
@@ -233,15 +239,21 @@ def test_a_branch_is_the_same_whatever_its_space_holds_besides(null: str):
     panel = panel_of(prices(), (*TICKERS, *EXTRA), "DDD")
     template, base = parse_tree(GATES), {name: values[0] for name, values in AXES.items()}
     single = alone(fill(template, base), panel, null)
-    inner = set()
+    programs = set()
     for axes in company():
-        for trees in ((template,), (CONCRETE, template)):
+        tree = swept(template, base, axes)
+        for trees in ((tree,), (CONCRETE, tree)):
             grid = grid_of(trees, axes)
-            plan = compile_plan(trees, grid, Execution(null=null))
-            inner.add(tuple(sorted(grid.axes[a].id for a in plan.residuals[-1].inner)))
-            branch = grid.index(len(trees) - 1, base)
+            residual = compile_plan(trees, grid, Execution(null=null)).residuals[-1]
+            programs.add((len(residual.inner), len(residual.outer), len(residual.cofactors)))
+            branch = grid.index(len(trees) - 1, {name: base[name] for name in axes})
             assert outcomes(trees, panel, axes, null).slice(branch, 1).equals(single), (len(trees), axes)
-    assert len(inner) > 0
+    assert len(programs) > 6, "the spaces must split their axes in different ways"
+
+
+def swept(template: Tree, values: dict, axes: dict) -> Tree:
+    """The template with values in place of the axes that are not swept."""
+    return fill(template, values | {name: Placeholder(name) for name in axes})  # type: ignore[arg-type]
 
 
 def test_a_branch_is_the_same_where_its_axes_are_inner_or_outer():
@@ -298,9 +310,7 @@ def test_prices_in_other_units_change_nothing(seed: int):
                       "else": [{"id": "q", "kind": "position", "positions": ["CCC"]}]}}
     )  # fmt: skip
     history = random_prices(rng, TICKERS, 100, ragged=False)
-    scaled = {
-        ticker: [(day, close * 2.0**k) for day, close in bars] for k, (ticker, bars) in enumerate(history.items())
-    }
+    scaled = {name: [(day, close * 2.0**k) for day, close in history[name]] for k, name in enumerate(TICKERS)}
     assert alone(tree, panel_of(scaled, TICKERS)).equals(alone(tree, panel_of(history, TICKERS)))
 
 
@@ -358,7 +368,7 @@ def test_golden_rows_change_only_with_the_engine_version():
         )
     assert golden["engine"] == ENGINE_VERSION, (
         f"ENGINE_VERSION is {ENGINE_VERSION}, the golden rows are of {golden['engine']};"
-        f" write them anew: python {Path(__file__).name}"
+        f" write them anew: python tests/{Path(__file__).name}"
     )
 
 

@@ -22,7 +22,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cluster": {"engine", "store", "plan", "kernels", "data", "tree"},
     "sweep": {"tree", "plan", "kernels", "data", "store", "engine", "cluster"},
     "run": {"tree", "plan", "kernels", "data", "store", "engine", "cluster", "sweep"},
-    "cli": {"run", "store", "tree", "plan", "data", "engine", "cluster", "sweep"},
+    "report": {"run", "tree", "plan", "kernels", "data", "store", "engine", "cluster", "sweep"},
+    "notebook": {"run", "sweep", "tree", "plan", "engine", "cluster", "store", "data"},
+    "cli": {"report", "run", "store", "tree", "plan", "data", "engine", "cluster", "sweep"},
 }
 HOMES: dict[str, set[str]] = {
     "numba": {"kernels"},

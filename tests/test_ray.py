@@ -19,7 +19,7 @@ from forge_ray.cluster.local import LocalExecutor
 from forge_ray.cluster.ray_executor import RayExecutor, ray
 from forge_ray.errors import EvaluationError
 from forge_ray.run import Prepared, Progress, Run, execute, prepare
-from forge_ray.store import LocalStore
+from forge_ray.store import LocalStore, MissingRunError
 from forge_ray.sweep import parse_job
 
 CACHE = 64 * 2**20
@@ -121,9 +121,10 @@ def test_a_driver_killed_in_the_middle_resumes_where_it_stopped(
 
 
 def committed(path: Path) -> int:
-    if not (path / "catalog.sqlite").exists():
-        return 0
-    store = LocalStore.read(path)
+    try:
+        store = LocalStore.read(path)
+    except MissingRunError:
+        return 0  # Not created, or not completely yet.
     try:
         return store.counts()["branches"]
     finally:
@@ -146,8 +147,6 @@ def test_an_error_inside_a_block_is_fatal_and_names_it(prepared: Prepared, tmp_p
         execute(broken, RayExecutor(1, CACHE, **OPTIONS), tmp_path)
     with pytest.raises(EvaluationError, match=r"block \[0, "):
         execute(broken, LocalExecutor(1, CACHE), tmp_path)
-
-
 
 
 class Deadly(tuple):

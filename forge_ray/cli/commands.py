@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from forge_ray import jsontext
 from forge_ray.cli import text
+from forge_ray.cli.doctor import diagnose, report_lines
+from forge_ray.errors import InputError, Problem
 from forge_ray.run import Executor, Result, Run, execute, explain, prepare
 from forge_ray.sweep import parse_job, read_job
 from forge_ray.tree import parse_tree
@@ -76,3 +79,17 @@ def show(path: Path, branch: int, *, as_json: bool) -> None:
         print(jsontext.write(report))
     else:
         text.show_branch(report)
+
+
+def report(run: Path, *, out: Path | None, as_json: bool) -> None:
+    if missing := [name for name in ("jinja2", "plotly") if find_spec(name) is None]:
+        raise InputError([Problem("report", f"needs {' and '.join(missing)}: pip install 'forge-ray[report]'")])
+    from forge_ray.report import write_report
+
+    written = write_report(run, out)
+    print(jsontext.write(written.__dict__) if as_json else f"{written.path}: {written.bytes / 1e6:.1f} MB")
+
+
+def doctor(out: Path, *, as_json: bool) -> None:
+    found = diagnose(out)
+    print(jsontext.write(found) if as_json else "\n".join(report_lines(found)))

@@ -1,4 +1,4 @@
-"""The command line: `forge-ray run | plan | validate | top | show`.
+"""The command line: `forge-ray run | plan | validate | top | show | report | doctor`.
 
 stdout is for results (`--json` everywhere), stderr for people. Exit codes: 0 done, 1 internal error, 2 bad input,
 3 nothing passed (with `--strict`), 4 incomplete, 130 / 143 interrupted and resumable.
@@ -131,6 +131,30 @@ def show(
     from forge_ray.cli import commands
 
     commands.show(run, branch, as_json=as_json)
+
+
+@app.command()
+def report(
+    run: RunArgument,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File to write; default RUN/report.html.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run's report: one HTML page that needs no network."""
+    from forge_ray.cli import commands
+
+    commands.report(run, out=out, as_json=as_json)
+
+
+@app.command()
+def doctor(
+    out: Annotated[Path, typer.Option(help="Where runs are stored.")] = Path("runs"), as_json: JsonOption = False
+) -> None:
+    """Look at this machine: versions, cores, memory, /dev/shm, disk, Ray and its token, compiled kernels."""
+    from forge_ray.cli import commands
+
+    commands.doctor(out, as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
    a new actor takes its place; the block it was working on is charged with the death if its node lived. After
    `MAX_DEATHS` the run stops and names the block. An error inside a block is fatal at once.
 
-Every wait has a deadline.
+Every wait has a deadline; on a cluster that was joined it leaves time to boot nodes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import stat
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -35,6 +33,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from forge_ray.cluster.token import protect_token
 from forge_ray.cluster.work import Done, Work, do
 from forge_ray.engine import BoundPlan, Cache, kernels_of, warm_kernels
 from forge_ray.errors import EvaluationError, ForgeRayError
@@ -44,6 +43,7 @@ log = logging.getLogger(__name__)
 IN_FLIGHT = 2
 MAX_DEATHS = 3
 START_SECONDS = 180
+JOIN_SECONDS = 900
 BLOCK_SECONDS = 900
 _WORKER_ENV = {"NUMBA_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 _LOST = (RayActorError, OutOfMemoryError, ObjectLostError, WorkerCrashedError, RaySystemError)
@@ -118,7 +118,7 @@ class RayExecutor:
         else:
             options = {"num_cpus": self.n_workers, "include_dashboard": False, **self.options}
             ray.init(address="local", **common, **options)
-            _protect_token()
+            protect_token()
 
 
 class _Dispatch:
@@ -199,7 +199,9 @@ class _Dispatch:
         """Start n workers. The first on each node compiles the kernels, the others find them in the node's cache."""
         remote: Any = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(BlockWorker)
         actors = [remote.remote(self.executor.cache_bytes) for _ in range(n)]
-        places = _answers([actor.where.remote() for actor in actors])
+        places = _answers(
+            [actor.where.remote() for actor in actors], JOIN_SECONDS if self.executor.address else START_SECONDS
+        )
         workers = [_Worker(actor, pid, node) for actor, (pid, node) in zip(actors, places, strict=True)]
         first_on_node = {worker.node: worker for worker in reversed(workers)}
         _answers([worker.actor.warm.remote(self.kernels) for worker in first_on_node.values()])
@@ -207,13 +209,13 @@ class _Dispatch:
         return workers
 
 
-def _answers(references: list[ray.ObjectRef]) -> list[Any]:
-    """What actors answer while they start. Raises `ClusterError` if they do not within `START_SECONDS`."""
+def _answers(references: list[ray.ObjectRef], seconds: float = START_SECONDS) -> list[Any]:
+    """What actors answer while they start. Raises `ClusterError` if they do not within `seconds`."""
     try:
-        return ray.get(references, timeout=START_SECONDS)
+        return ray.get(references, timeout=seconds)
     except GetTimeoutError as error:
         free = ray.available_resources().get("CPU", 0)
-        raise ClusterError(f"workers did not start within {START_SECONDS} s; {free:g} CPUs are free") from error
+        raise ClusterError(f"workers did not start within {seconds:g} s; {free:g} CPUs are free") from error
 
 
 def _is_alive(node: str) -> bool:
@@ -233,10 +235,3 @@ def _own_sigterm() -> Iterator[None]:
     handler = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, handler)
-
-
-def _protect_token() -> None:
-    """Ray writes its token world-readable; only the owner should read it."""
-    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
-    if token.exists() and stat.S_IMODE(token.stat().st_mode) != 0o600:
-        token.chmod(0o600)

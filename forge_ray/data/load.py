@@ -16,12 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from forge_ray.catalog import CASH
 from forge_ray.data.panel import History, Panel, as_date, as_day, build_panel
 from forge_ray.data.samples import sample_table, sample_tickers
 from forge_ray.errors import DataError, Problem, nearest, shown, unknown
 
 CLEAN_POLICIES = ("sort", "drop_duplicates", "drop_invalid")
 SAMPLE = "sample:"
+COLUMNS = ("Date", "Close", "Adj Close")
+FIRST_DAY, LAST_DAY = as_day(date.min), as_day(date.max)
 
 Reader = Callable[[str, list[Problem]], pa.Table | None]
 
@@ -39,15 +42,16 @@ def load(
 
     source : ``"sample:us20"`` or a folder of ``{TICKER}.parquet`` with columns Date, Close and, if adjusted, Adj Close.
     start, end : bars outside do not exist, also not for indicators.
-    clean : what to mend instead of refusing: ``sort``, ``drop_duplicates`` (the last row of a date stays),
-    ``drop_invalid`` (rows whose price is missing, infinite, zero or negative).
+    clean : what to mend instead of refusing, in this order: ``sort``, ``drop_duplicates`` (the last row of a date
+    stays), ``drop_invalid`` (rows whose price is missing, infinite, zero or negative).
+    CASH is never loaded, whatever the source has under that name.
     Raises `DataError` with every problem of every ticker.
     """
     policies = tuple(clean)
     problems = [unknown("data.clean", "policy", policy, CLEAN_POLICIES) for policy in policies
                 if policy not in CLEAN_POLICIES]  # fmt: skip
     available, read = _open(source)
-    wanted = sorted(set(tickers))
+    wanted = sorted(set(tickers) - {CASH})
     names = [*wanted, *([benchmark] if benchmark else [])]
     missing = [name for name in dict.fromkeys(names) if name not in available]
     problems += [_missing(source, name, available, is_benchmark=name not in wanted) for name in missing]
@@ -69,7 +73,9 @@ def _open(source: str) -> tuple[list[str], Reader]:
     if not folder.is_dir():
         raise DataError([Problem("data", f'no folder {shown(source)}; allowed: a folder or "sample:us20"')])
     files = {
-        file.stem: file for file in sorted(folder.iterdir()) if file.suffix == ".parquet" and _is_inside(file, folder)
+        file.stem: file
+        for file in sorted(folder.glob("*.parquet"))
+        if file.is_file() and _is_inside(file, folder)  # in this order: resolving a link to itself fails
     }
     return list(files), lambda ticker, problems: _read_file(files[ticker], problems)
 
@@ -93,9 +99,13 @@ def _read_file(file: Path, problems: list[Problem]) -> pa.Table | None:
             text = f"no column {' and no column '.join(missing)}; there: {', '.join(names) or 'none'}"
             problems.append(Problem(str(file), text))
             return None
-        columns = ["Date", "Close", *(["Adj Close"] if "Adj Close" in names else [])]
+        twice = [column for column in COLUMNS if names.count(column) > 1]
+        if twice:
+            problems.append(Problem(str(file), f"more than one column {' and '.join(twice)}; allowed: one of each"))
+            return None
+        columns = [column for column in COLUMNS if column in names]
         return pq.ParquetFile(file, page_checksum_verification=True).read(columns=columns)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         problems.append(Problem(str(file), f"not a readable Parquet file: {str(error).splitlines()[0]}"))
         return None
 
@@ -114,35 +124,65 @@ def _history(ticker: str, table: pa.Table, policies: tuple[str, ...], problems: 
         return None
     cleaned: dict[str, int] = {}
     rows = _ordered(ticker, days, policies, cleaned, problems)
-    rows = _valid(ticker, days, rows, {"Close": close, "Adj Close": adjusted}, policies, cleaned, problems)
+    columns = {"Close": close} if adjusted is close else {"Close": close, "Adj Close": adjusted}
+    rows = _valid(ticker, days, rows, columns, policies, cleaned, problems)
     if len(problems) > before:
         return None
     if not len(rows):
         problems.append(Problem(f"ticker {ticker}", "no row is left after cleaning"))
         return None
-    chain = close[rows[0]] * (adjusted[rows] / adjusted[rows[0]]) if adjusted is not close else close[rows]
-    return History(ticker, days[rows], chain, cleaned)
+    chain = close[rows] if adjusted is close else _chain(ticker, days[rows], close[rows], adjusted[rows], problems)
+    return None if chain is None else History(ticker, days[rows], chain, cleaned)
+
+
+def _chain(
+    ticker: str, days: np.ndarray, close: np.ndarray, adjusted: np.ndarray, problems: list[Problem]
+) -> np.ndarray | None:
+    """Total-return prices that start at the first close, so that new bars never rewrite history."""
+    with np.errstate(over="ignore", under="ignore"):
+        chain = close[0] * (adjusted / adjusted[0])
+    bad = np.flatnonzero(~(np.isfinite(chain) & (chain > 0)))
+    if not len(bad):
+        return chain
+    text = f"Adj Close goes from {adjusted[0]:g} to {adjusted[bad[0]]:g} on {as_date(days[bad[0]])}"
+    problems.append(Problem(f"ticker {ticker}", f"{text}; allowed: what keeps the price finite and above 0"))
+    return None
 
 
 def _days(ticker: str, column: pa.ChunkedArray, problems: list[Problem]) -> np.ndarray | None:
     """Exchange dates as int64 days. A timestamp with a zone is the date on the clocks of that zone."""
-    kind = column.type
+    kind, place = column.type, f"ticker {ticker}"
+    if not any(fits(kind) for fits in _DATE_TYPES):
+        problems.append(Problem(place, f"Date is {kind}; allowed: dates, timestamps, ISO strings"))
+        return None
+    if column.null_count:
+        first = pc.index(column.is_null(), True).as_py()
+        problems.append(Problem(place, f"{column.null_count} rows without a date, first row {first}"))
+        return None
     try:
-        if pa.types.is_timestamp(kind) and kind.tz:
-            column = pc.call_function("local_timestamp", [column])
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_temporal(kind):
-            dates = pc.cast(column, pa.date32(), safe=False)
-        else:
-            problems.append(Problem(f"ticker {ticker}", f"Date is {kind}; allowed: dates, timestamps, ISO strings"))
-            return None
+        days = _whole_days(column)
     except pa.ArrowInvalid as error:
-        problems.append(Problem(f"ticker {ticker}", f"Date: {str(error).splitlines()[0]}; allowed: YYYY-MM-DD"))
+        problems.append(Problem(place, f"Date: {str(error).splitlines()[0]}; allowed: YYYY-MM-DD"))
         return None
-    if dates.null_count:
-        first = pc.index(dates.is_null(), True).as_py()
-        problems.append(Problem(f"ticker {ticker}", f"{dates.null_count} rows without a date, first row {first}"))
+    outside = np.flatnonzero((days < FIRST_DAY) | (days > LAST_DAY))
+    if len(outside):
+        text = f"Date is {kind} and far from any date in row {outside[0]} ({len(outside)} rows)"
+        problems.append(Problem(place, f"{text}; allowed: {date.min} to {date.max}, in the unit it says"))
         return None
-    return pc.cast(dates, pa.int32()).to_numpy().astype(np.int64)
+    return days
+
+
+_DATE_TYPES = (pa.types.is_date, pa.types.is_timestamp, pa.types.is_string, pa.types.is_large_string)
+_PER_DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
+
+
+def _whole_days(column: pa.ChunkedArray) -> np.ndarray:
+    if not pa.types.is_timestamp(column.type):
+        return pc.cast(pc.cast(column, pa.date32()), pa.int32()).to_numpy().astype(np.int64)
+    if column.type.tz:
+        column = pc.call_function("local_timestamp", [column])
+    # a cast to date32 would wrap around for a timestamp in the wrong unit
+    return pc.cast(column, pa.int64()).to_numpy() // _PER_DAY[column.type.unit]
 
 
 def _numbers(ticker: str, column: pa.ChunkedArray, name: str, problems: list[Problem]) -> np.ndarray | None:
@@ -150,7 +190,7 @@ def _numbers(ticker: str, column: pa.ChunkedArray, name: str, problems: list[Pro
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
         problems.append(Problem(f"ticker {ticker}", f"{name} is {kind}; allowed: numbers"))
         return None
-    return np.asarray(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+    return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
 
 
 def _ordered(
@@ -160,13 +200,13 @@ def _ordered(
     rows = np.arange(len(days))
     back = np.flatnonzero(np.diff(days) < 0)
     if len(back):
-        if "sort" not in policies:
+        if "sort" in policies:
+            cleaned["sort"] = len(back)
+        else:
             text = f"dates are not sorted: {as_date(days[back[0] + 1])} follows {as_date(days[back[0]])}"
             problems.append(
                 Problem(f"ticker {ticker}", f'{text} ({len(back)} times); allowed: ascending, or clean "sort"')
             )
-            return rows
-        cleaned["sort"] = len(back)
         rows = np.argsort(days, kind="stable")
     same = np.flatnonzero(np.diff(days[rows]) == 0)
     if len(same):
@@ -194,7 +234,6 @@ def _valid(
             problems.append(
                 Problem(f"ticker {ticker}", f'{text}; allowed: finite and above 0, or clean "drop_invalid"')
             )
-            return rows
         good &= fine
     if not good.all():
         cleaned["drop_invalid"] = int((~good).sum())

@@ -20,7 +20,7 @@ from forge_ray.errors import DataError, Problem, nearest
 EPOCH = date(1970, 1, 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class History:
     """One ticker as loaded: dates (n,) int64 ascending, close (n,) float64 > 0, a total-return chain.
 
@@ -33,7 +33,7 @@ class History:
     cleaned: Mapping[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OwnBars:
     """A ticker's own bars. place : (n,) int64 index of each bar on the calendar, −1 where its date was dropped."""
 
@@ -43,7 +43,7 @@ class OwnBars:
     place: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panel:
     """Market history on one calendar.
 
@@ -51,7 +51,7 @@ class Panel:
     close : (n_tickers, n_bars), NaN where a ticker is not alive.
     benchmark : (n_bars,) its price, carried forward over missing dates, NaN before its first bar; None without one.
     dropped : own dates per ticker that are not on the calendar. cleaned : counts per ticker and policy.
-    fingerprint : 32 hex digits over tickers, dates, closes and benchmark.
+    fingerprint : 32 hex digits over tickers, dates, closes and benchmark; compare panels by it.
     """
 
     tickers: tuple[str, ...]
@@ -90,12 +90,12 @@ def as_day(day: date) -> int:
 
 def build_panel(histories: Iterable[History], benchmark: History | None = None) -> Panel:
     """Put histories on their calendar: the dates on which every ticker alive has a bar, alive being from its first to
-    its last bar. The benchmark never changes it. Raises `DataError` if no date is left."""
+    its last bar. The benchmark never changes it. Raises `DataError` without a ticker; with one the calendar has a date,
+    since all that are alive on the very first date start there."""
     ordered = sorted(histories, key=lambda history: history.ticker)
+    if not ordered:
+        raise DataError([Problem("data", "no ticker to load; allowed: at least one besides CASH")])
     calendar = _calendar(ordered)
-    if not len(calendar):
-        spans = (f"{h.ticker} {as_date(h.dates[0])} to {as_date(h.dates[-1])}" for h in ordered)
-        raise DataError([Problem("data", f"no date on which all tickers alive have a bar: {', '.join(spans)}")])
     bars = tuple(_own_bars(history, calendar) for history in ordered)
     carried = None if benchmark is None else _carried(benchmark, calendar)
     return Panel(
@@ -118,7 +118,7 @@ def frozen(array: np.ndarray) -> np.ndarray:
 
 
 def _calendar(histories: list[History]) -> np.ndarray:
-    union = np.unique(np.concatenate([history.dates for history in histories])) if histories else np.empty(0, np.int64)
+    union = np.unique(np.concatenate([history.dates for history in histories]))
     alive, present = np.zeros(len(union), np.int64), np.zeros(len(union), np.int64)
     for history in histories:
         places = np.searchsorted(union, history.dates)

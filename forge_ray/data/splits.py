@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def _share(value: object, place: str) -> Decimal:
     percent = text.endswith("%")
     try:
         share = Decimal(text.removesuffix("%").strip()) / (100 if percent else 1)
-    except InvalidOperation:
+    except DecimalException:
         share = Decimal("NaN")
     if isinstance(value, bool) or not share.is_finite() or not 0 < share < 1:
         raise InputError([Problem(place, f'expected a share above 0 and below 100% such as "30%", got {shown(value)}')])

@@ -5,20 +5,26 @@ from forge_ray.engine.block import evaluate, kernels_of, warm_kernels
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.conditions import ConditionRate, condition_rates
 from forge_ray.engine.costs import projected_bytes, projected_seconds
+from forge_ray.engine.kernel_cache import KernelCache, kernel_cache
 from forge_ray.engine.rows import FIXED_COLUMNS, METRIC_COLUMNS, schema
+from forge_ray.engine.single import BranchBars, branch_bars
 from forge_ray.engine.values import Evaluator
 
 __all__ = [
     "FIXED_COLUMNS",
     "METRIC_COLUMNS",
     "BoundPlan",
+    "BranchBars",
     "Cache",
     "ConditionRate",
     "Evaluator",
+    "KernelCache",
     "Limit",
     "bind",
+    "branch_bars",
     "condition_rates",
     "evaluate",
+    "kernel_cache",
     "kernels_of",
     "projected_bytes",
     "projected_seconds",

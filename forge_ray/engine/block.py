@@ -15,7 +15,7 @@ The sums are integers, so the numbers of a branch depend on (plan, data, branch 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ from forge_ray.catalog import SEGMENTS
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.rows import rows_of, schema
-from forge_ray.engine.values import INDICATOR_KERNELS, Evaluator
+from forge_ray.engine.values import INDICATOR_KERNELS, Allocation, Evaluator
 from forge_ray.kernels import bits, finalize, simulate
 from forge_ray.kernels.compile import warm
 from forge_ray.plan import Op, Residual, axes_of
@@ -105,12 +105,16 @@ def _values(bound: BoundPlan, term: Term, digits: np.ndarray, axes: tuple[int, .
 
 
 def _sleeves(bound: BoundPlan, evaluator: Evaluator, residual: Residual, values: dict[int, AxisValue]) -> Sleeves:
-    key = ("sleeves", residual.cofactors, *(values[a] for a in residual.outer))
-    return evaluator.cache.get(key, lambda: _build_sleeves(bound, evaluator, residual, values), lambda s: s.nbytes)
+    key = ("sleeves", residual.cofactors, residual.outer, *(values[a] for a in residual.outer))
+    return evaluator.cache.get(
+        key,
+        lambda: build_sleeves(bound, [evaluator.allocation(cofactor, values) for cofactor in residual.cofactors]),
+        lambda s: s.nbytes,
+    )
 
 
-def _build_sleeves(bound: BoundPlan, evaluator: Evaluator, residual: Residual, values: dict[int, AxisValue]) -> Sleeves:
-    allocations = [evaluator.allocation(cofactor, values) for cofactor in residual.cofactors]
+def build_sleeves(bound: BoundPlan, allocations: Sequence[Allocation]) -> Sleeves:
+    """One sleeve per allocation."""
     traded = slice(bound.start, bound.start + bound.n)
     offsets = np.cumsum([0, *(len(a.active) for a in allocations)])
     rows = np.stack([offset + a.row_of[traded] for offset, a in zip(offsets, allocations, strict=False)])

@@ -20,6 +20,7 @@ CALENDARS = ("intersection",)
 NULL_RULES = ("cash", "else")
 MAX_LAG = 1_000
 MAX_COST_BPS = 2_500
+MAX_BOUND = 1e15
 
 
 class Execution(msgspec.Struct, frozen=True):
@@ -77,7 +78,7 @@ def read_execution(data: object, place: str) -> tuple[Execution, list[Problem]]:
 def _choice(*allowed: str):
     def read(value: object) -> str:
         if value not in allowed:
-            raise ValueError(f"unknown value {shown(value)}; allowed: {', '.join(allowed)}")
+            raise ValueError(unknown("", "value", value, allowed).message)
         return str(value)
 
     return read
@@ -148,7 +149,7 @@ def _requirement(key: str, value: object) -> Requirement:
         raise ValueError(problem.message)
     fraction, better = METRIC_BY_NAME[metric].unit == "fraction", METRIC_BY_NAME[metric].better
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return Requirement(segment, metric, better == "low", _bound(float(value), "", fraction))
+        return Requirement(segment, metric, better == "low", _bound(value, "", fraction))
     match = _BOUND.fullmatch(value) if isinstance(value, str) else None
     if not match:
         raise ValueError(f'expected a bound such as "<= 35%", ">= 1.2" or a number, got {shown(value)}')
@@ -164,8 +165,10 @@ def _name_problems(segment: str, metric: str) -> Iterator[Problem]:
 
 
 def _bound(number: float, percent: str, fraction: bool) -> float:
+    if not abs(number) <= MAX_BOUND:
+        raise ValueError(f"expected a bound of at most {MAX_BOUND:g} in magnitude, got {shown(number)}")
     if percent and not fraction:
         raise ValueError(f"{number:g}% on a metric that is not a fraction; write {number:g}")
     if fraction and not percent and abs(number) > 3:
         raise ValueError(f'{number:g} on a fraction; write "{number:g}%" or {number / 100:g}')
-    return number / 100 if percent else number
+    return number / 100 if percent else float(number)

@@ -71,7 +71,7 @@ class Run:
 
     def branch(self, branch: int) -> dict[str, Any]:
         """One branch: values, verdict, all metrics of all segments with the reason of each null, its concrete tree."""
-        row = self.store.row(branch)
+        row = self.store.row(branch) if 0 <= branch < self.store.size else None
         if row is None:
             raise InputError([Problem(f"branch {branch}", self._why_missing(branch))])
         tree = self.spec["tree_names"].index(row["tree"]) if "tree" in row else 0
@@ -97,7 +97,7 @@ class Run:
         }
 
     def _why_missing(self, branch: int) -> str:
-        if branch >= self.store.size:
+        if not 0 <= branch < self.store.size:
             return f"not in this space; allowed: 0 to {self.store.size - 1:,}"
         if not self.store.is_committed(branch):
             return "its block is not computed yet"

@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from forge_ray.catalog import INDICATOR_BY_NAME
 from forge_ray.errors import InputError, Problem, shown, unknown
@@ -32,6 +33,7 @@ from forge_ray.tree.nodes import (
 )
 
 MAX_NODES_DEEP = 1_000
+MAX_PROBLEMS = 100
 
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _AXIS = re.compile(r"\$([a-z][a-z0-9_]{0,31})")
@@ -42,6 +44,7 @@ _FIELDS: dict[Kind, tuple[str, ...]] = {
     Kind.INDICATOR: (*_COMMON, "children", "weightingThen", "weightingElse", "conditions"),
     Kind.POSITION: (*_COMMON, "positions"),
 }
+_CROSSES = tuple(comparator for comparator in Comparator if comparator.is_cross)
 _CONDITION_FIELDS = (
     "id", "type", "metric", "window", "ticker", "comparator", "threshold", "expanded",
     "rightTicker", "rightMetric", "rightWindow", "forDays", "title",
@@ -63,15 +66,16 @@ def parse_tree(data: object, *, place: str = "tree", max_depth: int = MAX_NODES_
 def read_tree(data: object, *, place: str, max_depth: int = MAX_NODES_DEEP) -> tuple[Tree, list[Problem]]:
     """Like `parse_tree`, but hands back the problems, so that a job can report them with its own."""
     reader = _Reader(place)
-    nodes = reader.read_all(data, max_depth)
-    tree = Tree(tuple(nodes))
-    if not reader.problems:
-        reader.problems.extend(_whole_tree_problems(tree, place))
-    return tree, reader.problems
+    tree = Tree(tuple(reader.read_all(data, max_depth)))
+    return tree, [*reader.problems, *islice(_whole_tree_problems(tree, place), MAX_PROBLEMS)]
 
 
 class _Reader:
-    """Collects problems while it turns JSON objects into structs."""
+    """Collects problems while it turns JSON objects into structs.
+
+    Places are relative to the node being read and are completed only if there is a problem: deep below the root a
+    path is long, and writing one for each of many nodes would take more memory than the file.
+    """
 
     def __init__(self, place: str):
         self.root = place
@@ -80,61 +84,68 @@ class _Reader:
     def read_all(self, data: object, max_depth: int) -> list[Node]:
         nodes: list[Node] = []
         children: list[dict[str, list[int]]] = []
-        stack = [(data, -1, "", 0, self.root, 1)]
-        while stack:
-            raw, parent, slot, position, place, depth = stack.pop()
+        stack: list[tuple[object, int, str, int, int]] = [(data, -1, "", 0, 1)]
+        while stack and len(self.problems) < MAX_PROBLEMS:
+            raw, parent, slot, position, depth = stack.pop()
+            index, before = len(nodes), len(self.problems)
             if depth > max_depth:
-                self.problem(place, f"nested deeper than {max_depth:,} nodes")
-                break
-            index = len(nodes)
-            kind = self.kind(raw, place)
-            if kind is None or not isinstance(raw, dict):
-                continue
-            nodes.append(self.node(raw, kind, parent, slot, position, place))
-            children.append({name: [] for name in SLOTS[kind]})
-            if parent >= 0:
-                children[parent][slot].append(index)
-            for name, k, child, at in reversed(list(self.child_nodes(raw, kind, place))):
-                stack.append((child, index, name, k, at, depth + 1))
+                self.problem("", f"nested deeper than {max_depth:,} nodes")
+                stack.clear()
+            elif (kind := self.kind(raw)) and isinstance(raw, dict):
+                nodes.append(self.node(raw, kind, parent, slot, position))
+                children.append({name: [] for name in SLOTS[kind]})
+                if parent >= 0:
+                    children[parent][slot].append(index)
+                below = [(child, index, name, k, depth + 1) for name, k, child in self.child_nodes(raw, kind)]
+                stack.extend(reversed(below))
+            if len(self.problems) > before:
+                self.complete(before, _place(self.root, nodes, parent, slot, position))
         return [_with_children(node, below) for node, below in zip(nodes, children, strict=True)]
+
+    def complete(self, before: int, place: str) -> None:
+        """Put the place of a node in front of the places of its problems."""
+        found = self.problems[before:MAX_PROBLEMS]
+        self.problems[before:] = [Problem(join_place(place, problem.place), problem.message) for problem in found]
 
     def problem(self, place: str, message: str) -> None:
         self.problems.append(Problem(place, message))
 
-    def kind(self, raw: object, place: str) -> Kind | None:
+    def kind(self, raw: object) -> Kind | None:
         if not isinstance(raw, dict):
-            self.problem(place, f"expected a node (an object), got {shown(raw)}")
+            self.problem("", f"expected a node (an object), got {shown(raw)}")
         elif raw.get("kind") not in tuple(Kind):
-            self.problems.append(unknown(f"{place}.kind", "kind", raw.get("kind"), tuple(Kind)))
+            self.problems.append(unknown("kind", "kind", raw.get("kind"), tuple(Kind)))
         else:
             return Kind(raw["kind"])
         return None
 
-    def node(self, raw: dict, kind: Kind, parent: int, slot: str, position: int, place: str) -> Node:
-        self.known_fields(raw, _FIELDS[kind], place)
+    def node(self, raw: dict, kind: Kind, parent: int, slot: str, position: int) -> Node:
+        self.known_fields(raw, _FIELDS[kind], "")
         return Node(
-            id=self.id(raw, place),
+            id=self.id(raw, ""),
             kind=kind,
             parent=parent,
             slot=slot,
             position=position,
-            weight=self.field(raw, "weight", domains.WEIGHT, place, default=None),
+            weight=self.field(raw, "weight", domains.WEIGHT, "", default=None),
             slots=tuple(
-                Slot(name, self.field(raw, weighting_field(name), domains.WEIGHTING, place, Weighting.EQUAL), ())
+                Slot(name, self.field(raw, weighting_field(name), domains.WEIGHTING, "", Weighting.EQUAL), ())
                 for name in SLOTS[kind]
             ),
-            conditions=tuple(self.conditions(raw, place)) if kind is Kind.INDICATOR else (),
-            positions=tuple(self.positions(raw, place)) if kind is Kind.POSITION else (),
+            conditions=tuple(self.conditions(raw)) if kind is Kind.INDICATOR else (),
+            positions=tuple(self.positions(raw)) if kind is Kind.POSITION else (),
         )
 
     def known_fields(self, raw: dict, allowed: tuple[str, ...], place: str) -> None:
-        self.problems.extend(unknown(f"{place}.{key}", "field", key, allowed) for key in raw if key not in allowed)
+        self.problems.extend(
+            unknown(join_place(place, key), "field", key, allowed) for key in raw if key not in allowed
+        )
 
     def id(self, raw: dict, place: str) -> str:
         value = raw.get("id")
         if isinstance(value, str) and _ID.fullmatch(value):
             return value
-        self.problem(f"{place}.id", f"expected an id of letters, digits, '_' and '-', got {shown(value)}")
+        self.problem(join_place(place, "id"), f"expected an id of letters, digits, '_' and '-', got {shown(value)}")
         return ""
 
     def field(self, raw: dict, name: str, domain: Domain, place: str, default: object = ...) -> Value:
@@ -142,9 +153,9 @@ class _Reader:
         if name not in raw and default is not ...:
             return default  # type: ignore[return-value]
         if name not in raw:
-            self.problem(f"{place}.{name}", "missing")
+            self.problem(join_place(place, name), "missing")
             return ""
-        return self.value(raw[name], domain, f"{place}.{name}")
+        return self.value(raw[name], domain, join_place(place, name))
 
     def value(self, value: object, domain: Domain, place: str) -> Value:
         if isinstance(value, str) and value.startswith("$"):
@@ -159,35 +170,35 @@ class _Reader:
             self.problem(place, str(error))
             return ""
 
-    def child_nodes(self, raw: dict, kind: Kind, place: str) -> Iterator[tuple[str, int, object, str]]:
-        slots = raw.get("children", {})
+    def child_nodes(self, raw: dict, kind: Kind) -> Iterator[tuple[str, int, object]]:
+        slots = raw.get("children", {}) if SLOTS[kind] else {}
         if not isinstance(slots, dict):
-            self.problem(f"{place}.children", f"expected an object of slots, got {shown(slots)}")
+            self.problem("children", f"expected an object of slots, got {shown(slots)}")
             return
         for name, items in slots.items():
-            at = f"{place}.children.{name}"
+            at = f"children.{name}"
             if name not in SLOTS[kind]:
-                self.problems.append(unknown(at, f"slot of a {kind} node", name, SLOTS[kind]))
+                self.problems.append(unknown(at, "slot", name, SLOTS[kind]))
             elif not isinstance(items, list):
                 self.problem(at, f"expected a list of nodes, got {shown(items)}")
             else:
-                yield from ((name, k, item, f"{at}[{k}]") for k, item in enumerate(items) if item is not None)
+                yield from ((name, k, item) for k, item in enumerate(items) if item is not None)
 
-    def positions(self, raw: dict, place: str) -> Iterator[Value]:
+    def positions(self, raw: dict) -> Iterator[Value]:
         items = raw.get("positions")
         if not isinstance(items, list):
-            self.problem(f"{place}.positions", f"expected a list of tickers, got {shown(items)}")
+            self.problem("positions", f"expected a list of tickers, got {shown(items)}")
             return
         for k, item in enumerate(items):
-            yield self.value(item, domains.POSITION, f"{place}.positions[{k}]")
+            yield self.value(item, domains.POSITION, f"positions[{k}]")
 
-    def conditions(self, raw: dict, place: str) -> Iterator[Condition]:
+    def conditions(self, raw: dict) -> Iterator[Condition]:
         items = raw.get("conditions")
         if not isinstance(items, list):
-            self.problem(f"{place}.conditions", f"expected a list of conditions, got {shown(items)}")
+            self.problem("conditions", f"expected a list of conditions, got {shown(items)}")
             return
         for k, item in enumerate(items):
-            at = f"{place}.conditions[{k}]"
+            at = f"conditions[{k}]"
             if isinstance(item, dict):
                 yield self.condition(item, at, first=k == 0)
             else:
@@ -195,7 +206,7 @@ class _Reader:
         ids = Counter(item["id"] for item in items if isinstance(item, dict) and isinstance(item.get("id"), str))
         for name, count in ids.items():
             if count > 1:
-                self.problem(f"{place}.conditions", f"condition id {name!r} is used {count} times; ids are unique")
+                self.problem("conditions", f"condition id {name!r} is used {count} times; ids are unique")
 
     def condition(self, raw: dict, place: str, *, first: bool) -> Condition:
         self.known_fields(raw, _CONDITION_FIELDS, place)
@@ -246,6 +257,13 @@ def _is_windowless(metric: Value) -> bool:
     return isinstance(metric, str) and metric in INDICATOR_BY_NAME and not INDICATOR_BY_NAME[metric].windowed
 
 
+def _place(root: str, nodes: list[Node], parent: int, slot: str, position: int) -> str:
+    """The JSON path of the child at `position` of a slot of node `parent`; -1 has the root itself."""
+    if parent < 0:
+        return root
+    return join_place(join_place(root, Tree(tuple(nodes)).path(parent)), f"children.{slot}[{position}]")
+
+
 def _with_children(node: Node, below: dict[str, list[int]]) -> Node:
     slots = tuple(Slot(slot.name, slot.weighting, tuple(below[slot.name])) for slot in node.slots)
     return Node(
@@ -254,33 +272,41 @@ def _with_children(node: Node, below: dict[str, list[int]]) -> Node:
 
 
 def _whole_tree_problems(tree: Tree, place: str) -> Iterator[Problem]:
-    ids = Counter(node.id for node in tree.nodes)
-    for name, count in ids.items():
-        if count > 1:
-            where = [join_place(place, tree.path(i)) for i, node in enumerate(tree.nodes) if node.id == name]
-            yield Problem(where[1] + ".id", f"id {name!r} is used {count} times, first at {where[0]}; ids are unique")
+    places: defaultdict[str, list[int]] = defaultdict(list)
     for index, node in enumerate(tree.nodes):
-        at = join_place(place, tree.path(index))
-        yield from _weight_problems(tree, node, at)
-        for k, condition in enumerate(node.conditions):
-            yield from cross_problems(condition.comparator, condition.for_days, f"{at}.conditions[{k}]")
+        if node.id:  # an id that cannot be read is empty and already reported
+            places[node.id].append(index)
+    for name, (first, *others) in places.items():
+        if others:
+            at = join_place(join_place(place, tree.path(others[0])), "id")
+            text = f"id {name!r} is used {len(others) + 1} times, first at {join_place(place, tree.path(first))}"
+            yield Problem(at, f"{text}; ids are unique")
+    for index, node in enumerate(tree.nodes):
+        for problem in (*weight_problems(tree, node), *_condition_problems(node)):
+            yield Problem(join_place(join_place(place, tree.path(index)), problem.place), problem.message)
 
 
-def _weight_problems(tree: Tree, node: Node, place: str) -> Iterator[Problem]:
+def weight_problems(tree: Tree, node: Node) -> Iterator[Problem]:
+    """Children without a weight below a slot that is, or by an axis may be, weighted as defined."""
     for slot in node.slots:
-        if slot.weighting == Weighting.EQUAL:
+        if slot.weighting != Weighting.DEFINED and not isinstance(slot.weighting, Placeholder):
             continue
         for child in slot.children:
             if tree.nodes[child].weight is None:
-                at = f"{place}.children.{slot.name}[{tree.nodes[child].position}].weight"
+                at = f"children.{slot.name}[{tree.nodes[child].position}].weight"
                 yield Problem(
                     at, f"missing; every child of a slot with {weighting_field(slot.name)} 'defined' needs one"
                 )
 
 
+def _condition_problems(node: Node) -> Iterator[Problem]:
+    for k, condition in enumerate(node.conditions):
+        yield from cross_problems(condition.comparator, condition.for_days, f"conditions[{k}]")
+
+
 def cross_problems(comparator: Value, for_days: Value, place: str) -> Iterable[Problem]:
     """A cross happens on one bar: asking for it on n >= 2 consecutive bars contradicts itself."""
-    if isinstance(comparator, str) and isinstance(for_days, int) and for_days > 1 and Comparator(comparator).is_cross:
+    if comparator in _CROSSES and isinstance(for_days, int) and for_days > 1:
         return [Problem(f"{place}.forDays", f"{for_days} with {comparator}: a cross cannot last; allowed: 1")]
     return []
 

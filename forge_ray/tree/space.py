@@ -133,8 +133,9 @@ class Grid:
     def _mask(self, term: Term, where: Sequence[Where], digits: np.ndarray) -> np.ndarray:
         columns = {self.axes[a].id: self.axes[a].array[digits[:, k]] for k, a in enumerate(term.axes)}
         mask = np.ones(len(digits), bool)
-        for clause in where:
-            mask &= np.asarray(clause(columns), bool)
+        with np.errstate(all="ignore"):  # a quotient by zero is infinite or NaN and compares as such
+            for clause in where:
+                mask &= np.asarray(clause(columns), bool)
         return mask
 
     def _admitted_of(self, term: Term) -> int:

@@ -7,12 +7,14 @@ that is off the grid is an error that names its neighbours.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 
 from forge_ray.errors import shown
 
 MAX_VALUES = 1_000_000
+MAX_LISTED = 10
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s+by\s+({_NUMBER}))?\s*")
@@ -52,9 +54,10 @@ def _from_list(spec: list, read: Callable[[object], AxisValue]) -> tuple:
         except ValueError as error:
             problems.append(f"value {k}: {error}")
     if problems:
-        raise ValueError("; ".join(problems))
-    repeated = [value for value in dict.fromkeys(values) if values.count(value) > 1] if len(values) < 10_000 else []
-    if repeated or len(set(values)) < len(values):
+        more = f"; and {len(problems) - MAX_LISTED:,} more" if len(problems) > MAX_LISTED else ""
+        raise ValueError("; ".join(problems[:MAX_LISTED]) + more)
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    if repeated:
         raise ValueError(f"repeated values {shown(repeated)}; each value once")
     return tuple(values)
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import reduce
 from typing import Any
 
 from forge_ray.errors import nearest, shown
 
 MAX_LENGTH = 2_000
+MAX_DEPTH = 100
+MAX_INTEGER = 2**53
 
 _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
@@ -39,11 +41,40 @@ class Where:
         for name in self.names:
             if name not in allowed:
                 raise ValueError(f"unknown name {name!r}{nearest(name, allowed)}; allowed: {', '.join(allowed)}")
+        _check_depth(self._body)
         _check_condition(self._body)
+
+    def check_kinds(self, texts: Collection[str]) -> None:
+        """Raises ValueError where text meets a number or is calculated with; `texts` are the columns that hold text."""
+        for node in ast.walk(self._body):
+            if isinstance(node, ast.BinOp | ast.UnaryOp) and any(_is_text(side, texts) for side in _operands(node)):
+                raise ValueError(f"cannot calculate with text: {shown(ast.unparse(node))}")
+            if isinstance(node, ast.Compare) and len({_is_text(side, texts) for side in _operands(node)}) > 1:
+                raise ValueError(f"compares text with a number: {shown(ast.unparse(node))}")
 
     def __call__(self, columns: Mapping[str, Any]) -> Any:
         """The condition over columns: the same kind of value as a comparison of two columns."""
         return _evaluate(self._body, columns)
+
+
+def _operands(node: ast.BinOp | ast.UnaryOp | ast.Compare) -> list[ast.expr]:
+    """What an operator joins; the items of lists count one by one."""
+    match node:
+        case ast.BinOp(left=left, right=right):
+            return [left, right]
+        case ast.UnaryOp(operand=operand):
+            return [operand]
+    sides = [node.left, *node.comparators]
+    return [item for side in sides for item in (side.elts if isinstance(side, ast.Tuple | ast.List) else [side])]
+
+
+def _is_text(node: ast.expr, texts: Collection[str]) -> bool:
+    match node:
+        case ast.Name(id=name):
+            return name in texts
+        case ast.Constant(value=str()):
+            return True
+    return False
 
 
 def _checked_text(text: object) -> str:
@@ -54,6 +85,15 @@ def _checked_text(text: object) -> str:
     return text
 
 
+def _check_depth(node: ast.expr) -> None:
+    """What follows recurses; the limit keeps it far from the interpreter's."""
+    level: list[ast.AST] = [node]
+    for _ in range(MAX_DEPTH):
+        level = [child for parent in level for child in ast.iter_child_nodes(parent)]
+    if level:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+
+
 def _check_condition(node: ast.expr) -> None:
     match node:
         case ast.BoolOp(values=values):
@@ -62,6 +102,9 @@ def _check_condition(node: ast.expr) -> None:
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             _check_condition(operand)
         case ast.Compare(left=left, ops=ops, comparators=rights):
+            for pair in zip([left, *rights[:-1]], rights, strict=True):
+                if not any(map(_names_any, pair)):
+                    raise ValueError(f"compares constants: {shown(ast.unparse(node))}; allowed: names on one side")
             _check_value(left)
             for op, right in zip(ops, rights, strict=True):
                 _check_list(right) if isinstance(op, ast.In | ast.NotIn) else _check_value(right)
@@ -73,20 +116,38 @@ def _check_condition(node: ast.expr) -> None:
 
 def _check_value(node: ast.expr) -> None:
     match node:
+        case ast.Constant(value=int() as number) if abs(number) > MAX_INTEGER:
+            raise ValueError(f"{shown(number)} is too large; allowed: whole numbers up to {MAX_INTEGER:,}")
         case ast.Name() | ast.Constant(value=int() | float() | str()):
             pass
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             _check_value(operand)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-            _check_value(left)
-            _check_value(right)
+            for side in (left, right):
+                if isinstance(side, ast.Constant) and not isinstance(side.value, int | float):
+                    raise ValueError(f"cannot calculate with {shown(side.value)}")
+                _check_value(side)
+            _check_constant(node)
         case _:
             raise ValueError(f"not allowed here: {shown(ast.unparse(node))}; allowed: names, numbers, strings, + - * /")
 
 
+def _check_constant(node: ast.expr) -> None:
+    """Whatever is calculated from constants alone must have a value."""
+    if not _names_any(node):
+        try:
+            _evaluate(node, {})
+        except ArithmeticError as error:
+            raise ValueError(f"{shown(ast.unparse(node))}: {error}") from error
+
+
+def _names_any(node: ast.expr) -> bool:
+    return any(isinstance(n, ast.Name) for n in ast.walk(node))
+
+
 def _check_list(node: ast.expr) -> None:
-    if not isinstance(node, ast.Tuple | ast.List):
-        raise ValueError(f"expected a list after 'in', got {shown(ast.unparse(node))}")
+    if not isinstance(node, ast.Tuple | ast.List) or not node.elts:
+        raise ValueError(f"expected a list of values after 'in', got {shown(ast.unparse(node))}")
     for item in node.elts:
         _check_value(item)
 

@@ -1,0 +1,65 @@
+"""One branch bar by bar: what the metrics of its row are sums of.
+
+The branch's own allocation is one sleeve, so its stay table holds the very integers that the simulation adds up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forge_ray.engine.bind import BoundPlan
+from forge_ray.engine.block import build_sleeves
+from forge_ray.engine.cache import Cache
+from forge_ray.engine.values import Evaluator
+from forge_ray.kernels import simulate
+
+
+@dataclass(frozen=True)
+class BranchBars:
+    """Per-bar results of one branch. n = number of returns.
+
+    dates : (n,) int64 days since 1970-01-01, the bar at which each return's interval ends.
+    net : (n,) returns after costs. log : (n,) log(1 + net), multiples of 2⁻⁴⁷, so that their sum is exact in any order.
+    turnover : (n,) value traded at the bar that opens the interval, both sides, in units of equity.
+    weights : (n, n_tickers) target weights held over each interval, 0 for tickers without a price; the rest is cash.
+    """
+
+    dates: np.ndarray
+    net: np.ndarray
+    log: np.ndarray
+    turnover: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def equity(self) -> np.ndarray:
+        """(n + 1,) equity, 1 before the first return."""
+        return np.exp(np.concatenate([[0.0], np.cumsum(self.log)]))
+
+    @property
+    def drawdown(self) -> np.ndarray:
+        """(n + 1,) fall from the highest equity so far, as a fraction, 0 or negative."""
+        level = np.concatenate([[0.0], np.cumsum(self.log)])
+        return np.expm1(level - np.maximum.accumulate(level))
+
+
+def branch_bars(bound: BoundPlan, branch: int, cache: Cache) -> BranchBars:
+    """Simulate one branch and keep every bar. Raises `IndexError` for a number outside the space."""
+    tree, by_name = bound.plan.grid[branch]
+    values = {a: by_name[axis.id] for a, axis in enumerate(bound.plan.grid.axes) if axis.id in by_name}
+    allocation = Evaluator(bound.plan, bound.panel, cache).allocation(bound.plan.roots[tree], values)
+    stays = np.diff(build_sleeves(bound, [allocation]).prefix[0], axis=0)
+    decided = allocation.weights[allocation.row_of[bound.start : bound.start + bound.n]]
+    is_alive = ~np.isnan(bound.panel.close[:, bound.first_fill : bound.first_fill + bound.n].T)
+
+    def lane(number: int) -> np.ndarray:
+        return stays[:, number] / bound.scales[number]
+
+    return BranchBars(
+        dates=bound.return_dates,
+        net=lane(simulate.RETURN),
+        log=lane(simulate.LOG),
+        turnover=lane(simulate.TURNOVER),
+        weights=np.where(is_alive, decided, 0.0),
+    )

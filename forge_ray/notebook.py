@@ -1,0 +1,255 @@
+"""The surface for notebooks: a sweep from a tree, its plan, its run, and how each looks there.
+
+1. `sweep` makes a `Sweep` of a tree written in Python or JSON, the same one that a job file gives.
+2. `plan` compiles it and binds it to its data; shown in a notebook, the plan says what a run would do.
+3. `PlanView.run` executes it, on threads or on Ray, and hands back the `Run`; `open` finds a run again.
+
+HTML is escaped, self-contained and has no colours of its own, so that it suits a light and a dark page.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forge_ray import run as runs
+from forge_ray.catalog import METRIC_BY_NAME, METRICS, SEGMENTS
+from forge_ray.engine import METRIC_COLUMNS
+from forge_ray.errors import InputError, Problem, shown
+from forge_ray.run import Executor, Prepared, Progress, execute, explain, prepare, sharpe_by_luck
+from forge_ray.sweep import Sweep, parse_job, read_job
+from forge_ray.tree.builders import Draft
+from forge_ray.tree.outline import outline_html
+
+if TYPE_CHECKING:
+    import polars as pl
+
+CACHE_BYTES = 256 * 2**20
+LEADERBOARD = ("sharpe", "cagr", "max_drawdown", "trades")
+
+
+def sweep(
+    tree: Draft | Mapping[str, Any],
+    *,
+    data: str | Mapping[str, Any],
+    axes: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> Sweep:
+    """The search of a tree's space, as a job file describes it.
+
+    tree : a tree written in Python or as JSON, or several as a mapping of names to trees.
+    axes : the axes that are not written in the tree; those named here come first, the last of all is the fastest.
+    fields : the other fields of a job: name, benchmark, where, execution, split, require, keep.
+    Raises `InputError` with every mistake.
+    """
+    several = isinstance(tree, Mapping) and "kind" not in tree
+    named = tree if isinstance(tree, Mapping) and several else {"tree": tree}
+    trees = {name: item.json() if isinstance(item, Draft) else item for name, item in named.items()}
+    job = {"data": data, **fields, "axes": _axes(axes or {}, named.values())}
+    return parse_job(job | ({"trees": trees} if several else {"tree": trees["tree"]}))
+
+
+def plan(search: Sweep | Mapping[str, Any] | str | Path) -> PlanView:
+    """Compile a sweep, a job (a mapping, as in a job file) or a job file, and load its data. Computes no branch."""
+    if isinstance(search, str | Path):
+        search = read_job(search)
+    elif not isinstance(search, Sweep):
+        search = parse_job(search)
+    return PlanView(prepare(search))
+
+
+def open(run: str | Path) -> Run:
+    """A run that is stored, finished or not, by its folder."""
+    return Run(run)
+
+
+@dataclass(frozen=True)
+class PlanView:
+    """What a run would do. `explanation` holds it as plain values, as ``forge-ray plan --json`` prints them."""
+
+    prepared: Prepared
+
+    @property
+    def sweep(self) -> Sweep:
+        return self.prepared.sweep
+
+    @cached_property
+    def explanation(self) -> dict[str, Any]:
+        return explain(self.prepared, os.cpu_count() or 1, CACHE_BYTES)
+
+    def run(
+        self,
+        *,
+        ray: bool = False,
+        out: str | Path = "runs",
+        workers: int | None = None,
+        fresh: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Run:
+        """Compute the branches that are missing and open the run.
+
+        ray : on a Ray cluster (``RAY_ADDRESS``, else an embedded one), otherwise on threads; the rows are the same.
+        workers : default one per CPU. fresh : throw an existing run of this sweep away first.
+        on_progress : told after every commit; by default a line below the cell that is kept up to date.
+        """
+        told = on_progress or _line_below_cell()
+        result = execute(self.prepared, _executor(ray, workers), out, fresh=fresh, on_progress=told)
+        return Run(result.path)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {text}" for name, text in self._facts())
+
+    def _repr_html_(self) -> str:
+        e = self.explanation
+        rates = [[r["condition"], f"{r['least']:.1%}", f"{r['most']:.1%}"] for r in e["condition_rates"]]
+        parts = [_title(e["name"]), _table([], self._facts())]
+        parts += [_table(["condition, true on", "at least", "at most"], rates)] if rates else []
+        return _block(*parts, *(f"<div>⚠ {escape(text)}</div>" for text in e["warnings"]))
+
+    def _facts(self) -> list[tuple[str, str]]:
+        e = self.explanation
+        axes = ", ".join(f"{name} ({n:,})" for name, n in e["axes"].items())
+        limit = next((f", limited by {rung['ticker']}" for rung in e["start_ladder"]), "")
+        return [
+            ("branches", f"{e['branches']:,}"),
+            ("axes", axes or "none"),
+            ("work", f"{e['series']:,} series, {e['conditions']:,} conditions, {e['groups']:,} groups"),
+            ("traded", f"{e['start']} to {e['end']} ({e['returns']:,} returns{limit})"),
+            ("cost", f"about {e['seconds']:.1f} s on {e['workers']} workers, {e['bytes'] / 2**20:,.0f} MiB"),
+            ("run", e["run_id"]),
+        ]
+
+
+class Run(runs.Run):
+    """A stored run that shows itself: how far it is and its best branches. Closes itself when it is let go."""
+
+    def __init__(self, path: str | Path):
+        super().__init__(path)
+        weakref.finalize(self, self.store.close)
+
+    @property
+    def path(self) -> Path:
+        return self.store.path
+
+    def branch(self, branch: int) -> Branch:
+        return Branch(super().branch(branch))
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}): {self._state()}"
+
+    def _repr_html_(self) -> str:
+        best = self.metric(None)
+        segments = ("is", "oos") if self.has_split else ("full",)
+        metrics = [f"{segment}_{name}" for name in LEADERBOARD for segment in segments]
+        frame = self.top(best, 5)
+        names = ["branch", *(["tree"] if "tree" in frame.columns else []), *self.axes, *metrics]
+        rows = [[_cell(name, row[name]) for name in names] for row in frame.to_dicts()]
+        state, luck = f"<div>{escape(self._state())}</div>", f"<div>{escape(self._luck(best, frame))}</div>"
+        return _block(
+            _title(f"best by {best}"), state, _table(names, rows), luck, f"<code>{escape(str(self.path))}</code>"
+        )
+
+    def _luck(self, best: str, frame: pl.DataFrame) -> str:
+        """What the first place is worth: the Sharpe ratio that as many worthless branches would show at best."""
+        days = frame[f"{best.partition('_')[0]}_n_days"].max() if self.store.finished and len(frame) else None
+        distinct = self.store.summary()["distinct"] if days is not None else 0
+        luck = sharpe_by_luck(distinct, int(days)) if isinstance(days, float) else None
+        if luck is None:
+            return ""
+        return f"the best of {distinct:,} distinct worthless branches would show a Sharpe ratio of {luck:.2f} by luck"
+
+    def _state(self) -> str:
+        counts = self.store.counts()
+        state = "finished" if self.store.finished else "not finished"
+        return f"{state}, {counts['branches']:,} branches, {counts['passed']:,} passed"
+
+
+class Branch(dict[str, Any]):
+    """One branch as plain values, as ``forge-ray show --json`` prints them; shows itself as tables and an outline."""
+
+    def _repr_html_(self) -> str:
+        rows = [[m.name, *(self._metric(segment, m.name) for segment in SEGMENTS)] for m in METRICS]
+        verdict = "passed" if self["passed"] else "failed " + "; ".join(self["failed_requirements"])
+        values = ", ".join(f"{name} = {value}" for name, value in self["values"].items())
+        state = f"<div>{escape(f'{values}: {verdict}')}</div>"
+        return _block(
+            _title(f"branch {self['branch']}"), state, outline_html(self["tree"]), _table(["", *SEGMENTS], rows)
+        )
+
+    def _metric(self, segment: str, metric: str) -> str:
+        value = self["metrics"][segment][metric]
+        return self["nulls"][f"{segment}.{metric}"] if value is None else _cell(f"{segment}_{metric}", value)
+
+
+def _axes(given: Mapping[str, Any], trees: Iterable[object]) -> dict[str, Any]:
+    axes = dict(given)
+    for written in (tree.axes() for tree in trees if isinstance(tree, Draft)):
+        for name, values in written.items():
+            if axes.setdefault(name, values) != values:
+                text = f"{shown(axes[name])} and {shown(values)}; an axis has one list of values"
+                raise InputError([Problem(f"axes.{name}", text)])
+    return axes
+
+
+def _executor(ray: bool, workers: int | None) -> Executor:
+    if ray:
+        from forge_ray.cluster.ray_executor import RayExecutor
+
+        return RayExecutor(workers, CACHE_BYTES)
+    from forge_ray.cluster.local import LocalExecutor
+
+    return LocalExecutor(workers or os.cpu_count() or 1, CACHE_BYTES)
+
+
+def _line_below_cell() -> Callable[[Progress], None]:
+    """Keeps one line of output up to date in a notebook; elsewhere says nothing."""
+    ipython = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:
+        return lambda progress: None
+    handle = ipython.display.display(_Line(""), display_id=True)
+
+    def tell(progress: Progress) -> None:
+        rate = progress.computed / max(progress.seconds, 1e-9)
+        text = f"{progress.branches:,} of {progress.total:,} branches, {progress.passed:,} passed"
+        handle.update(_Line(f"{text}, {rate:,.0f}/s, {progress.seconds:.1f} s"))
+
+    return tell
+
+
+@dataclass(frozen=True)
+class _Line:
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f"<small>{escape(self.text)}</small>"
+
+
+def _cell(column: str, value: Any) -> str:
+    if column not in METRIC_COLUMNS or value is None:
+        return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    unit = METRIC_BY_NAME[column.partition("_")[2]].unit
+    return f"{value:.2%}" if unit == "fraction" else f"{value:,.0f}" if unit == "bars" else f"{value:.3f}"
+
+
+def _block(*parts: str) -> str:
+    return '<div style="overflow-x:auto">' + "".join(parts) + "</div>"
+
+
+def _title(text: str) -> str:
+    return f"<div><b>{escape(text)}</b></div>"
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table>{f'<thead><tr>{head}</tr></thead>' if head else ''}<tbody>{body}</tbody></table>"
