@@ -17,6 +17,7 @@ from forge_ray.errors import InputError, Problem, shown
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 4_000
 MAX_VALUES = 500_000
+MAX_INDENTED = 100
 
 _TOKEN = re.compile(
     r"""[ \t\n\r]*(?:
@@ -181,7 +182,10 @@ class _Parser:
 
 
 def write(value: object, indent: int = 1) -> str:
-    """JSON text of any depth: like ``json.dumps`` with an indent, but with a stack instead of recursion."""
+    """JSON text of any depth: like ``json.dumps`` with an indent, but with a stack instead of recursion.
+
+    Lines below `MAX_INDENTED` levels are indented no further, so that the text stays about as long as what it holds.
+    """
     pieces: list[str] = []
     stack: list[object] = [value]
     depth = 0
@@ -207,7 +211,7 @@ class _Verbatim:
 
 def _opened(container: dict | list, indent: int, depth: int) -> list[object]:
     """What a container is written as: brackets, separators and its values, which are still to be written."""
-    inner, outer = "\n" + " " * indent * (depth + 1), "\n" + " " * indent * depth
+    inner, outer = ("\n" + " " * indent * min(level, MAX_INDENTED) for level in (depth + 1, depth))
     brackets = "{}" if isinstance(container, dict) else "[]"
     parts: list[object] = [_Verbatim(brackets[0])]
     items = container.items() if isinstance(container, dict) else ((None, item) for item in container)

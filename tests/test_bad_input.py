@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from forge_ray import jsontext
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.data import load
 from forge_ray.errors import CapacityError, DataError, ForgeRayError, InputError
-from forge_ray.run import Run, execute, prepare
+from forge_ray.run import Run, execute, explain, prepare
 from forge_ray.sweep import parse_job, read_job
 from forge_ray.tree import parse_tree
 
@@ -962,6 +963,13 @@ def test_a_space_of_10_to_the_12_is_refused_with_its_count_and_leaves_nothing(tm
     message = message_of(lambda: execute(prepared, LocalExecutor(1, 2**26), tmp_path / "runs"))
     assert_says(message, ("space: 1,000,000,000,000 branches", "narrow the axes"))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_space_of_10_to_the_12_is_planned_in_under_a_second() -> None:
+    began = time.process_time()
+    explanation = explain(prepare(parse_job(huge_job())), workers=2, cache_bytes=2**26)
+    assert time.process_time() - began < 1.0
+    assert explanation["branches"] == 10**12
 
 
 def huge_job() -> dict[str, Any]:

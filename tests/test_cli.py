@@ -109,7 +109,7 @@ def test_run_ends_with_the_leaderboard_and_the_sharpe_by_luck(finished_run: tupl
     folder, done = finished_run
     again = forge_ray("run", "job.json", "--local", "--workers", "1", folder=folder)
     assert again.code == 0, again.err
-    for text in (f"{BRANCHES:,}", f"{done.json()['passed']:,} pass", "by luck", done.json()["path"]):
+    for text in (f"{BRANCHES:,}", f"{done.json()['distinct']:,} distinct", "by luck", done.json()["path"]):
         assert text in again.out
 
 
@@ -202,6 +202,8 @@ def test_show_tells_values_metrics_and_the_concrete_tree(finished_run: tuple[Pat
         (("top", "runs/nothing"), ("runs/nothing",)),
         (("show", ".", "0"), (".",)),
         (("show", ".", "-1"), ("-1",)),
+        (("top", ".", "-n", "99999999999999999999"), ("-n", "1000000")),
+        (("run", "job.json", "--local", "--out", "job.json"), ("--out", "job.json")),
         (("show", ".", "first"), ("integer",)),
         (("rum", "job.json"), ("rum", "run")),
         (("run", "job.json", "--workers", "0"), ("--workers",)),
@@ -250,7 +252,7 @@ WORST = {
             "id": "x",
             "kind": "basic",
             "children": {
-                "next": [{"id": f"p{k % 30_000}", "kind": "position", "positions": []} for k in range(60_000)]
+                "next": [{"id": f"p{k % 10_000}", "kind": "position", "positions": []} for k in range(20_000)]
             },
         }
     ),

@@ -65,7 +65,7 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
 @app.command()
 def run(
     job: JobArgument,
-    out: Annotated[Path, typer.Option(help="Where runs are stored.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Where runs are stored.", file_okay=False)] = Path("runs"),
     local: Annotated[bool, typer.Option("--local", help="In this process, on threads, without Ray.")] = False,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join; default RAY_ADDRESS, else embedded.")
@@ -111,7 +111,7 @@ def validate(
 def top(
     run: RunArgument,
     by: Annotated[str | None, typer.Option(help="Metric column, such as is_sharpe.")] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Rows.")] = 10,
+    n: Annotated[int, typer.Option("-n", min=1, max=1_000_000, help="Rows.")] = 10,
     where: Annotated[str | None, typer.Option(help="Only rows with, e.g. 'oos_sharpe > 0.5 and n < 10'.")] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 LINE_SECONDS = 5.0
+MAX_WARNINGS = 20
 LEADERBOARD = ("sharpe", "cagr", "max_drawdown", "trades", "time_in_market")
 
 
@@ -42,7 +43,9 @@ def plan_lines(e: Mapping[str, Any]) -> list[str]:
         f"about {e['seconds']:.1f} s on {e['workers']} worker(s), {e['bytes'] / 2**20:,.0f} MiB, "
         f"{e['blocks']:,} blocks",
     ]
-    return lines + [f"warning: {text}" for text in e["warnings"]]
+    lines += [f"warning: {text}" for text in e["warnings"][:MAX_WARNINGS]]
+    more = len(e["warnings"]) - MAX_WARNINGS
+    return lines + ([f"and {more:,} more warnings; plan --json lists them all"] if more > 0 else [])
 
 
 def full_plan_lines(e: Mapping[str, Any]) -> list[str]:
