@@ -57,19 +57,22 @@ def test_the_sample_has_20_stocks_and_the_index():
 
 
 def test_the_sample_has_8313_bars_without_a_gap():
-    panel = load("sample:us20", STOCKS, benchmark="SPX")
+    panel = load("sample:us20", STOCKS, carried=["SPX"])
     assert panel.close.shape == (20, 8_313)
     assert (panel.date(0), panel.date(-1)) == (date(1990, 1, 2), date(2022, 12, 28))
     assert np.isfinite(panel.close).all() and (panel.close > 0).all()
-    assert panel.benchmark is not None and np.isfinite(panel.benchmark).all()
+    assert panel.carried["SPX"]["close"] is not None and np.isfinite(panel.carried["SPX"]["close"]).all()
     assert set(panel.dropped.values()) == {0} and panel.cleaned == {}
 
 
 def test_the_sample_holds_the_floats_of_its_source():
     """First and last row of the two CSV files in the wheel."""
-    panel = load("sample:us20", ["AAPL", "UNH"], benchmark="SPX")
+    panel = load("sample:us20", ["AAPL", "UNH"], carried=["SPX"])
     assert panel.close[:, [0, -1]].tolist() == [[0.264, 125.674], [0.31, 524.422]]
-    assert panel.benchmark is not None and panel.benchmark[[0, -1]].tolist() == [359.69, 3783.22]
+    assert panel.carried["SPX"]["close"] is not None and panel.carried["SPX"]["close"][[0, -1]].tolist() == [
+        359.69,
+        3783.22,
+    ]
     np.testing.assert_array_equal(panel.close, np.round(panel.close, 3))
 
 
@@ -85,7 +88,7 @@ def test_the_whole_sample_loads_in_well_under_a_second():
     seconds = []
     for _ in range(3):
         begin = time.perf_counter()
-        load("sample:us20", STOCKS, benchmark="SPX")
+        load("sample:us20", STOCKS, carried=["SPX"])
         seconds.append(time.perf_counter() - begin)
     assert min(seconds) < 0.5
 
@@ -99,8 +102,8 @@ def test_loading_imports_neither_pandas_nor_polars():
 
 
 def test_the_benchmark_may_also_be_a_ticker():
-    panel = load("sample:us20", ["AAPL", "SPX"], benchmark="SPX")
-    np.testing.assert_array_equal(panel.close[panel.row("SPX")], panel.benchmark)
+    panel = load("sample:us20", ["AAPL", "SPX"], carried=["SPX"])
+    np.testing.assert_array_equal(panel.close[panel.row("SPX")], panel.carried["SPX"]["close"])
 
 
 # Folders.
@@ -425,7 +428,7 @@ def test_missing_tickers_name_the_nearest(tmp_path: Path):
 
 
 def test_a_missing_benchmark_is_named_as_such():
-    (problem,) = refusal("sample:us20", "AAPL", benchmark="SPY")
+    (problem,) = refusal("sample:us20", "AAPL", carried=["SPY"])
     assert problem.startswith("benchmark: SPY is not in sample:us20 (did you mean 'SPX'?); there: AAPL, AMD")
 
 
@@ -442,7 +445,9 @@ def test_a_crowded_folder_is_not_listed_whole(tmp_path: Path):
 @pytest.mark.parametrize("name", ["us2", "us200", ""])
 def test_an_unknown_sample_names_what_there_is(name: str):
     (problem,) = refusal(f"sample:{name}", "AAPL")
-    assert problem.startswith(f"data: unknown sample {name!r}") and problem.endswith("allowed: us20")
+    assert problem.startswith(f"data: unknown sample {name!r}") and problem.endswith(
+        "allowed: us20, us_ohlcv, synthetic"
+    )
     assert ("did you mean 'us20'" in problem) == bool(name)
 
 
@@ -488,7 +493,7 @@ def test_a_folder_that_is_itself_a_link_works(tmp_path: Path):
 
 
 def test_no_bar_in_the_span_names_what_there_is():
-    assert refusal("sample:us20", "AAPL", start=date(2030, 1, 1), benchmark="SPX") == [
+    assert refusal("sample:us20", "AAPL", start=date(2030, 1, 1), carried=["SPX"]) == [
         "ticker AAPL: no bar from 2030-01-01 to the end; it has 1990-01-02 to 2022-12-28",
         "ticker SPX: no bar from 2030-01-01 to the end; it has 1990-01-02 to 2022-12-28",
     ]
@@ -500,7 +505,7 @@ def test_no_bar_in_the_span_names_what_there_is():
 def test_all_problems_of_all_tickers_are_told_at_once(tmp_path: Path):
     put(tmp_path, AAA=table(close=[0.0, *CLOSES[1:]]), BBB=table().slice(0, 0), CCC=table().drop(["Date"]))
     (tmp_path / "DDD.parquet").write_bytes(b"")
-    found = refusal(str(tmp_path), "AAA", "BBB", "CCC", "DDD", "EEE", benchmark="FFF", clean=["sorted"])
+    found = refusal(str(tmp_path), "AAA", "BBB", "CCC", "DDD", "EEE", carried=["FFF"], clean=["sorted"])
     assert len(found) == 7
     for text in ("unknown policy 'sorted'", "AAA", "BBB", "CCC", "DDD", "EEE", "FFF"):
         assert any(text in problem for problem in found)

@@ -81,12 +81,12 @@ def test_the_benchmark_never_changes_the_calendar_and_is_carried():
     panel = panel_of(THREE, ["A", "B", "C"], "I")
     assert days_of(panel) == [1, 2, 7, 8]
     assert panel.tickers == ("A", "B", "C")
-    np.testing.assert_array_equal(panel.benchmark, [NAN, 100.0, 102.0, 103.0])
+    np.testing.assert_array_equal(panel.carried["I"]["close"], [NAN, 100.0, 102.0, 103.0])
 
 
 def test_a_benchmark_that_ends_early_is_carried_to_the_end():
     panel = panel_of({"A": bars({1: 1.0, 2: 2.0, 3: 3.0}), "I": bars({1: 7.0})}, ["A"], "I")
-    np.testing.assert_array_equal(panel.benchmark, [7.0, 7.0, 7.0])
+    np.testing.assert_array_equal(panel.carried["I"]["close"], [7.0, 7.0, 7.0])
 
 
 @given(st.lists(st.sets(st.integers(1, 25), min_size=1), min_size=1, max_size=5))
@@ -122,9 +122,9 @@ def test_tickers_without_a_common_date_cannot_be_traded():
 
 
 def arrays_of(panel: Panel) -> list[np.ndarray]:
-    assert panel.benchmark is not None
+    assert panel.carried["I"]["close"] is not None
     own = [array for bar in panel.bars for array in (bar.dates, bar.close, bar.place)]
-    return [panel.dates, panel.close, panel.benchmark, *own]
+    return [panel.dates, panel.close, panel.carried["I"]["close"], *own]
 
 
 def test_arrays_are_read_only_contiguous_and_64_bit():

@@ -23,24 +23,30 @@ from forge_ray.errors import DataError, Problem, nearest, shown, unknown
 
 CLEAN_POLICIES = ("sort", "drop_duplicates", "drop_invalid")
 SAMPLE = "sample:"
-COLUMNS = ("Date", "Close", "Adj Close")
 FIRST_DAY, LAST_DAY = as_day(date.min), as_day(date.max)
 
-Reader = Callable[[str, list[Problem]], pa.Table | None]
+COLUMN_OF = {"open": "Open", "high": "High", "low": "Low", "close": "Close", "volume": "Volume"}
+
+Reader = Callable[[str, tuple[str, ...], list[Problem]], pa.Table | None]
 
 
 def load(
     source: str,
     tickers: Iterable[str],
     *,
-    benchmark: str | None = None,
+    carried: Iterable[str] = (),
+    fields: Iterable[str] = ("close",),
     start: date | None = None,
     end: date | None = None,
     clean: Iterable[str] = (),
 ) -> Panel:
-    """Load the tickers and the benchmark from a source and build the panel.
+    """Load tickers from a source and build the panel.
 
-    source : ``"sample:us20"`` or a folder of ``{TICKER}.parquet`` with columns Date, Close and, if adjusted, Adj Close.
+    source : a sample such as ``"sample:us20"``, or a folder of ``{TICKER}.parquet`` with columns Date, Open, High, Low,
+    Close, Adj Close, Volume, of which only Date, Close and what `fields` asks for are required.
+    carried : tickers that do not shape the calendar, such as the benchmark. fields : open, high, low, close, volume.
+    Prices are total-return chains from the ticker's first bar in the source: open, high and low are scaled by the
+    factor of their bar, volume by its inverse.
     start, end : bars outside do not exist, also not for indicators.
     clean : what to mend instead of refusing, in this order: ``sort``, ``drop_duplicates`` (the last row of a date
     stays), ``drop_invalid`` (rows whose price is missing, infinite, zero or negative).
@@ -51,24 +57,25 @@ def load(
     problems = [unknown("data.clean", "policy", policy, CLEAN_POLICIES) for policy in policies
                 if policy not in CLEAN_POLICIES]  # fmt: skip
     available, read = _open(source)
-    wanted = sorted(set(tickers) - {CASH})
-    names = [*wanted, *([benchmark] if benchmark else [])]
-    missing = [name for name in dict.fromkeys(names) if name not in available]
-    problems += [_missing(source, name, available, is_benchmark=name not in wanted) for name in missing]
-    histories = {}
-    for name in dict.fromkeys(names):
-        if name not in missing and (table := read(name, problems)) is not None:
-            history = _history(name, table, policies, problems)
+    wanted, beside = sorted(set(tickers) - {CASH}), sorted(set(carried))
+    others = tuple(name for name in COLUMN_OF if name in set(fields) and name != "close")
+    missing = [name for name in dict.fromkeys([*wanted, *beside]) if name not in available]
+    problems += [_missing(source, name, available, is_carried=name not in wanted) for name in missing]
+    histories: dict[str, History | None] = {}
+    for name in dict.fromkeys([*wanted, *beside]):
+        if name not in missing and (table := read(name, others, problems)) is not None:
+            history = _history(name, table, others, policies, problems)
             histories[name] = history and _cut(history, start, end, problems)
     if problems:
         raise DataError(problems)
-    return build_panel([histories[name] for name in wanted], histories[benchmark] if benchmark else None)
+    found = {name: history for name, history in histories.items() if history is not None}
+    return build_panel([found[name] for name in wanted], [found[name] for name in beside])
 
 
 def _open(source: str) -> tuple[list[str], Reader]:
     if source.startswith(SAMPLE):
         name = source.removeprefix(SAMPLE)
-        return list(sample_tickers(name)), lambda ticker, problems: sample_table(name, ticker)
+        return list(sample_tickers(name)), lambda ticker, others, problems: _read_sample(name, ticker, others, problems)
     folder = Path(source)
     if not folder.is_dir():
         raise DataError([Problem("data", f'no folder {shown(source)}; allowed: a folder or "sample:us20"')])
@@ -77,7 +84,7 @@ def _open(source: str) -> tuple[list[str], Reader]:
         for file in sorted(folder.glob("*.parquet"))
         if file.is_file() and _is_inside(file, folder)  # in this order: resolving a link to itself fails
     }
-    return list(files), lambda ticker, problems: _read_file(files[ticker], problems)
+    return list(files), lambda ticker, others, problems: _read_file(files[ticker], others, problems)
 
 
 def _is_inside(file: Path, folder: Path) -> bool:
@@ -85,39 +92,55 @@ def _is_inside(file: Path, folder: Path) -> bool:
     return file.resolve().parent == folder.resolve()
 
 
-def _missing(source: str, name: str, available: list[str], *, is_benchmark: bool) -> Problem:
+def _missing(source: str, name: str, available: list[str], *, is_carried: bool) -> Problem:
     some = ", ".join(available[:30]) + (f" and {len(available) - 30:,} more" if len(available) > 30 else "")
-    place = "benchmark" if is_benchmark else f"ticker {name}"
+    place = "benchmark" if is_carried else f"ticker {name}"
     return Problem(place, f"{name} is not in {source}{nearest(name, available)}; there: {some or 'nothing'}")
 
 
-def _read_file(file: Path, problems: list[Problem]) -> pa.Table | None:
+def _read_sample(name: str, ticker: str, others: tuple[str, ...], problems: list[Problem]) -> pa.Table | None:
+    table = sample_table(name, ticker)
+    missing = [COLUMN_OF[other] for other in others if COLUMN_OF[other] not in table.column_names]
+    if missing:
+        problems.append(_no_column(f"{SAMPLE}{name} {ticker}", missing, table.column_names))
+        return None
+    return table
+
+
+def _no_column(place: str, missing: list[str], names: list[str]) -> Problem:
+    return Problem(place, f"no column {' and no column '.join(missing)}; there: {', '.join(names) or 'none'}")
+
+
+def _read_file(file: Path, others: tuple[str, ...], problems: list[Problem]) -> pa.Table | None:
     try:
         names = pq.read_schema(file).names
-        missing = [column for column in ("Date", "Close") if column not in names]
+        needed = ["Date", "Close", *(COLUMN_OF[other] for other in others)]
+        missing = [column for column in needed if column not in names]
         if missing:
-            text = f"no column {' and no column '.join(missing)}; there: {', '.join(names) or 'none'}"
-            problems.append(Problem(str(file), text))
+            problems.append(_no_column(str(file), missing, names))
             return None
-        twice = [column for column in COLUMNS if names.count(column) > 1]
+        columns = [*needed, *(["Adj Close"] if "Adj Close" in names else [])]
+        twice = [column for column in columns if names.count(column) > 1]
         if twice:
             problems.append(Problem(str(file), f"more than one column {' and '.join(twice)}; allowed: one of each"))
             return None
-        columns = [column for column in COLUMNS if column in names]
         return pq.ParquetFile(file, page_checksum_verification=True).read(columns=columns)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         problems.append(Problem(str(file), f"not a readable Parquet file: {str(error).splitlines()[0]}"))
         return None
 
 
-def _history(ticker: str, table: pa.Table, policies: tuple[str, ...], problems: list[Problem]) -> History | None:
-    """Dates and chained closes of a table, or None after adding its problems."""
+def _history(
+    ticker: str, table: pa.Table, others: tuple[str, ...], policies: tuple[str, ...], problems: list[Problem]
+) -> History | None:
+    """Dates and chained fields of a table, or None after adding its problems."""
     before = len(problems)
     days = _days(ticker, table["Date"], problems)
     close = _numbers(ticker, table["Close"], "Close", problems)
     adjusted = (
         _numbers(ticker, table["Adj Close"], "Adj Close", problems) if "Adj Close" in table.column_names else close
     )
+    further = {name: _numbers(ticker, table[COLUMN_OF[name]], COLUMN_OF[name], problems) for name in others}
     if not len(table):
         problems.append(Problem(f"ticker {ticker}", "no rows"))
     if len(problems) > before or days is None or close is None or adjusted is None:
@@ -132,7 +155,29 @@ def _history(ticker: str, table: pa.Table, policies: tuple[str, ...], problems: 
         problems.append(Problem(f"ticker {ticker}", "no row is left after cleaning"))
         return None
     chain = close[rows] if adjusted is close else _chain(ticker, days[rows], close[rows], adjusted[rows], problems)
-    return None if chain is None else History(ticker, days[rows], chain, cleaned)
+    if chain is None:
+        return None
+    scaled = {}
+    for name, values in further.items():
+        if values is not None:
+            _check_further(ticker, COLUMN_OF[name], days[rows], values[rows], problems)
+            scaled[name] = _scaled(name, values[rows], close[rows], chain) if adjusted is not close else values[rows]
+    return None if len(problems) > before else History(ticker, days[rows], chain, cleaned, scaled)
+
+
+def _scaled(name: str, values: np.ndarray, close: np.ndarray, chain: np.ndarray) -> np.ndarray:
+    """A field on the scale of the chain: prices by the factor of their bar, volume by its inverse."""
+    return values * (close / chain) if name == "volume" else values * (chain / close)
+
+
+def _check_further(ticker: str, column: str, days: np.ndarray, values: np.ndarray, problems: list[Problem]) -> None:
+    """A missing value is allowed; an infinite or negative one, or a price of zero, is not."""
+    wrong = np.isinf(values) | (values < 0) | ((values == 0) & (column != "Volume"))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        text = f"{column} is {values[first]:g} on {as_date(days[first])} ({int(wrong.sum())} bad rows)"
+        allowed = "at least 0" if column == "Volume" else "above 0"
+        problems.append(Problem(f"ticker {ticker}", f"{text}; allowed: finite and {allowed}, or missing"))
 
 
 def _chain(
@@ -249,4 +294,6 @@ def _cut(history: History, start: date | None, end: date | None, problems: list[
             Problem(f"ticker {history.ticker}", f"no bar from {start or 'the start'} to {end or 'the end'}; {has}")
         )
         return None
-    return History(history.ticker, history.dates[first:last], history.close[first:last], history.cleaned)
+    kept = slice(first, last)
+    others = {name: values[kept] for name, values in history.others.items()}
+    return History(history.ticker, history.dates[kept], history.close[kept], history.cleaned, others)
