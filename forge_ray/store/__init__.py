@@ -2,6 +2,7 @@
 
 from forge_ray.store.encode import content_hash, encode, encode_part, write_part, write_payload
 from forge_ray.store.receipts import Part, Receipt
+from forge_ray.store.sink import SqliteSink
 from forge_ray.store.store import LocalStore, MissingRunError, Predicate, ResultStore
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Predicate",
     "Receipt",
     "ResultStore",
+    "SqliteSink",
     "content_hash",
     "encode",
     "encode_part",

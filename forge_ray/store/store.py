@@ -295,8 +295,16 @@ class LocalStore:
         """Names of the columns of the rows, empty before the first commit."""
         return self._blank().column_names
 
+    def parts(self) -> list[Part]:
+        """The committed parts of rows, in branch order."""
+        return self._catalogue.parts(ROWS)
+
+    def read_rows(self, part: Part) -> pa.Table:
+        """The rows of a committed part. Raises `CorruptPartError`."""
+        return self._read(part, None)
+
     def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        for part in self._catalogue.parts(ROWS):
+        for part in self.parts():
             yield self._read(part, columns)
 
     def frame(self) -> pl.DataFrame:
