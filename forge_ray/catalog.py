@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["price", "percent", "0-100"]
+Unit = Literal["price", "percent", "0-100", "0-1"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,18 @@ INDICATORS: tuple[Indicator, ...] = (
               "population deviation of the last w simple returns, in percent"),
     Indicator("Rate of Change", ("ROC",), "percent", ("close",), True, (1, 0), "-50..50 by 1",
               "(P / P w bars ago − 1)·100"),
+    Indicator("Cumulative Return", ("CumRet",), "percent", ("close",), True, (1, 0), "-100..200 by 5",
+              "(P / P w bars ago − 1)·100"),
+    Indicator("Max Drawdown", ("MaxDD",), "percent", ("close",), True, (1, -1), "0..100 by 1",
+              "worst fall from a peak to a later trough within the last w prices, positive percent"),
+    Indicator("Drawdown", (), "percent", ("close",), False, (0, 0), "0..100 by 1",
+              "fall from the highest price since the first bar, positive percent"),
+    Indicator("Standard Deviation of Price", ("StdPrice",), "price", ("close",), True, (1, -1), "0..100 by 1",
+              "population deviation of the last w prices"),
+    Indicator("ATR", ("Average True Range",), "price", ("high", "low", "close"), True, (1, 0), "±50% by 5%",
+              "Wilder average of max(H − L, |H − P₋₁|, |L − P₋₁|), seeded with the mean of the first w"),
+    Indicator("Bollinger %B", ("%B",), "0-1", ("close",), True, (1, -1), "0..1 by 0.05",
+              "0.5 + (P − SMA)/(4·population deviation of the last w prices); flat = 0.5"),
 )  # fmt: skip
 
 INDICATOR_BY_NAME: dict[str, Indicator] = {

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 
 import numpy as np
 import pyarrow as pa
 
 from forge_ray.data import History, Panel, as_day, build_panel, parse_split
 from forge_ray.engine import BoundPlan, Cache, Evaluator, bind
-from forge_ray.plan import Execution, Requirement, compile_plan
+from forge_ray.plan import Requirement, compile_plan, read_execution
 from forge_ray.tree import Axis, Grid, Tree, Where, parse_tree
 
-Prices = Mapping[str, Sequence[tuple[date, float]]]
+Prices = Mapping[str, Sequence[tuple]]
 
 
-def history(ticker: str, bars: Sequence[tuple[date, float]]) -> History:
-    days = np.array([as_day(day) for day, _ in bars], np.int64)
-    return History(ticker, days, np.array([close for _, close in bars], np.float64), {})
+def history(ticker: str, bars: Sequence[tuple]) -> History:
+    """Bars are (date, open, high, low, close), or (date, close), which then stands for all prices of its bar."""
+    days = np.array([as_day(bar[0]) for bar in bars], np.int64)
+    columns = np.array([bar[1:] for bar in bars], np.float64).T
+    others = dict(zip(("open", "high", "low"), columns[:-1] if len(columns) > 1 else [columns[0]] * 3, strict=True))
+    return History(ticker, days, columns[-1], {}, others)
 
 
-def panel_of(prices: Prices, tickers: Sequence[str], benchmark: str | None = None) -> Panel:
+def panel_of(prices: Prices, tickers: Sequence[str], carried: Sequence[str] = ()) -> Panel:
     histories = [history(ticker, prices[ticker]) for ticker in tickers]
-    return build_panel(histories, history(benchmark, prices[benchmark]) if benchmark else None)
+    return build_panel(histories, [history(ticker, prices[ticker]) for ticker in sorted(set(carried))])
 
 
 def grid_of(trees: Sequence[Tree], axes: Mapping[str, Sequence] | None = None, where: Sequence[str] = ()) -> Grid:
@@ -45,9 +47,12 @@ def bound_of(
     **execution: object,
 ) -> BoundPlan:
     parsed = tuple(parse_tree(tree) for tree in trees)
-    plan = compile_plan(parsed, grid_of(parsed, axes, where), Execution(**execution))  # type: ignore[arg-type]
-    panel = panel_of(prices, sorted({*plan.tickers, *tickers}), benchmark)
-    return bind(plan, panel, parse_split(split or {"holdout": "30%"}, "split"), tuple(requirements))
+    settings, problems = read_execution(execution, "execution")
+    assert not problems
+    plan = compile_plan(parsed, grid_of(parsed, axes, where), settings)
+    carried = [*([benchmark] if benchmark else []), *settings.carried_tickers]
+    panel = panel_of(prices, sorted({*plan.tickers, *tickers}), carried)
+    return bind(plan, panel, parse_split(split or {"holdout": "30%"}, "split"), benchmark, tuple(requirements))
 
 
 def allocations(bound: BoundPlan, tree: int = 0, values: Mapping[int, object] | None = None) -> np.ndarray:

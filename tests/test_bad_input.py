@@ -449,7 +449,7 @@ JOBS = [
     Row("where compares identity", ("where",), ["n is 3 < low"], ("where[0]",)),
     Row("execution is a list", ("execution",), [], ("execution: expected an object", "[]")),
     Row("unknown execution field", ("execution", "costs"), 5, ("execution.costs", "'costs'", "cost_bps")),
-    Row("unknown mode", ("execution", "mode"), "OO", ("execution.mode", "'OO'", "allowed: CC")),
+    Row("unknown mode", ("execution", "mode"), "OX", ("execution.mode", "'OX'", "allowed: CC, CO, OO, OC")),
     Row("lag is negative", ("execution", "lag"), -1, ("execution.lag", "from 0 to 1000", "-1")),
     Row("lag is a fraction", ("execution", "lag"), 1.5, ("execution.lag", "1.5")),
     Row("lag true", ("execution", "lag"), True, ("execution.lag", "True")),
@@ -877,7 +877,7 @@ def test_all_tickers_are_checked_before_failing(tmp_path: Path) -> None:
     write_bars(tmp_path, "ONE", bars(Close=changed(CLOSES, 1, 0.0)))
     write_bars(tmp_path, "TWO", bars(Date=changed(DAYS, 3, DAYS[2])))
     (tmp_path / "THREE.parquet").write_bytes(b"")
-    message = message_of(lambda: load(str(tmp_path), ["ONE", "TWO", "THREE", "FOUR"], benchmark="FIVE"))
+    message = message_of(lambda: load(str(tmp_path), ["ONE", "TWO", "THREE", "FOUR"], carried=["FIVE"]))
     assert_says(message, ("ticker ONE", "ticker TWO", "THREE.parquet", "ticker FOUR", "benchmark: FIVE"))
 
 

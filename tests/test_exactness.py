@@ -220,7 +220,7 @@ def alone(tree: Tree, panel: Panel, null: str = "cash") -> pa.Table:
 def outcomes(trees: tuple[Tree, ...], panel: Panel, axes: dict, null: str = "cash") -> pa.Table:
     """Outcome of every branch, on a fixed start date and a fixed panel."""
     plan = compile_plan(trees, grid_of(trees, axes), Execution(start=str(panel.date(30)), null=null))
-    bound = bind(plan, panel, parse_split("even_odd_month", "split"))
+    bound = bind(plan, panel, parse_split("even_odd_month", "split"), next(iter(panel.carried), None))
     return exact(evaluate(bound, 0, plan.grid.size, Cache(CACHE)).select(OUTCOME))
 
 
@@ -236,7 +236,7 @@ def company() -> Iterator[dict[str, tuple]]:
 
 @pytest.mark.parametrize("null", ["cash", "else"])
 def test_a_branch_is_the_same_whatever_its_space_holds_besides(null: str):
-    panel = panel_of(prices(), (*TICKERS, *EXTRA), "DDD")
+    panel = panel_of(prices(), (*TICKERS, *EXTRA), ["DDD"])
     template, base = parse_tree(GATES), {name: values[0] for name, values in AXES.items()}
     single = alone(fill(template, base), panel, null)
     programs = set()
@@ -284,8 +284,8 @@ def test_more_tickers_in_the_panel_change_nothing(seed: int):
     tree = parse_tree(random_tree(rng, TICKERS, depth=4))
     history = random_prices(rng, [*TICKERS, *EXTRA], 100, ragged=False)
     more = dict(history) | {"A0": history["DDD"], "ZZZ": history["EEE"]}
-    few = alone(tree, panel_of(history, TICKERS, "DDD"))
-    assert alone(tree, panel_of(more, (*TICKERS, "A0", "DDD", "ZZZ"), "DDD")).equals(few)
+    few = alone(tree, panel_of(history, TICKERS, ["DDD"]))
+    assert alone(tree, panel_of(more, (*TICKERS, "A0", "DDD", "ZZZ"), ["DDD"])).equals(few)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import talib
 
-from forge_ray.catalog import INDICATORS
+from forge_ray.catalog import INDICATOR_BY_NAME, INDICATORS
 from forge_ray.engine.values import INDICATOR_KERNELS
 from forge_ray.kernels.compile import folder
 
@@ -25,6 +25,7 @@ TALIB = {
     "Exponential Moving Average": talib.EMA,
     "Relative Strength Index": talib.RSI,
     "Rate of Change": talib.ROC,
+    "Cumulative Return": talib.ROC,
 }
 VECTOR = [100, 102, 101, 105, 107, 104, 108, 110, 109, 112]
 PUBLISHED = {
@@ -41,8 +42,9 @@ def walk(n: int, seed: int, level: float = 100.0) -> np.ndarray:
 
 
 def computed(name: str, close: np.ndarray, window: int) -> np.ndarray:
+    """Closes stand for all prices of their bars, as they do in the oracle."""
     out = np.full(len(close), 123.0)
-    INDICATOR_KERNELS[name](close, window, out)
+    INDICATOR_KERNELS[name](*[close] * len(INDICATOR_BY_NAME[name].fields), window, out)
     return out
 
 
@@ -114,6 +116,18 @@ def test_values_do_not_depend_on_what_comes_later(name: str):
             assert np.array_equal(computed(name, close[:n], window), whole[:n], equal_nan=True)
 
 
+@pytest.mark.parametrize("window", WINDOWS[1:])
+def test_atr_bands_and_price_deviation_match_talib(window: int):
+    close = walk(3_000, window)
+    high, low = close * 1.01, close * 0.985
+    out = np.empty(len(close))
+    INDICATOR_KERNELS["ATR"](high, low, close, window, out)
+    assert_close(out, talib.ATR(high, low, close, window), 1e-12)
+    assert_close(computed("Standard Deviation of Price", close, window), talib.STDDEV(close, window), 1e-9)
+    upper, _, lower = talib.BBANDS(close, window, 2, 2, 0)
+    assert_close(computed("Bollinger %B", close, window), (close - lower) / (upper - lower), 1e-7)
+
+
 def test_equal_prices_have_exactly_that_mean():
     close = np.full(100, 0.1)
     for window in WINDOWS[:6]:
@@ -169,7 +183,7 @@ def test_moving_average_matches_exact_sums_at_any_level(window: int):
 def test_histories_shorter_than_the_window_have_no_value(name: str):
     for n in range(4):
         found = computed(name, walk(n, 1), 1_000_000)
-        assert np.isnan(found).all() or name == "Current Price"
+        assert np.isnan(found).all() or not INDICATOR_BY_NAME[name].windowed
 
 
 @pytest.mark.parametrize("name", INDICATOR_KERNELS)

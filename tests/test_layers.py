@@ -38,7 +38,7 @@ HOMES: dict[str, set[str]] = {
     "rich": {"cli"},
     "polars": {"data", "store", "report", "notebook", "cli"},
 }
-FORBIDDEN = {"pickle": {"kernels"}, "pandas": set(), "scipy": set(), "skfolio": set(), "talib": set()}
+FORBIDDEN = {"pickle": set(), "pandas": set(), "scipy": set(), "skfolio": set(), "talib": set()}
 
 
 def layer_of(file: Path) -> str:

@@ -41,7 +41,7 @@ def test_every_branch_of_a_random_space_equals_its_concrete_tree_alone():
             "cost_bps": rng.choice((0.0, 7.0)),
             "lag": rng.choice((0, 0, 2)),
         }
-        panel = panel_of(prices, TICKERS, BENCHMARK)
+        panel = panel_of(prices, TICKERS, [BENCHMARK])
         plan = compiled(tree, grid_of([tree], axes), **settings)
         assert len(plan.residuals[0].cofactors) <= MAX_COFACTORS
         rows = outcomes(plan, panel)
@@ -130,7 +130,7 @@ def compiled(tree: Tree, grid: Grid, **execution: object) -> Plan:
 
 
 def outcomes(plan: Plan, panel: Panel) -> pa.Table:
-    bound = bind(plan, panel, parse_split("even_odd_month", "split"))
+    bound = bind(plan, panel, parse_split("even_odd_month", "split"), next(iter(panel.carried), None))
     return exact(evaluate(bound, 0, plan.grid.size, Cache(2**26)).select(OUTCOME))
 
 
@@ -248,7 +248,7 @@ def test_and_or_of_inner_and_outer_conditions_equal_the_concrete_trees(null: str
     prices = dict(prices) | {"LATE": [bar for t, bar in enumerate(prices["LATE"]) if t < 55]}
     axes = {"x": (25.0, 50.0, 75.0), "y": (40.0, 60.0), "w": (2, 7)}
     parsed = parse_tree(tree)
-    panel = panel_of(prices, ("AAA", "BBB", "LATE"), "BBB")
+    panel = panel_of(prices, ("AAA", "BBB", "LATE"), ["BBB"])
     start = {"start": prices["AAA"][20][0].isoformat(), "null": null}
     plan = compiled(parsed, grid_of([parsed], axes), **start)
     rows = outcomes(plan, panel)

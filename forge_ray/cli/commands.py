@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from forge_ray import jsontext
 from forge_ray.cli import text
 from forge_ray.cli.doctor import diagnose, report_lines
 from forge_ray.errors import InputError, Problem
-from forge_ray.run import Executor, Result, Run, execute, explain, prepare
-from forge_ray.sweep import parse_job, read_job
+from forge_ray.run import Executor, Result, Run, branch_sweep, execute, explain_decision, prepare, tree_sweep
+from forge_ray.run import explain as explain_plan
+from forge_ray.sweep import Sweep, parse_job, read_job
 from forge_ray.tree import parse_tree
 
 CACHE_BYTES = 256 * 2**20
@@ -20,14 +22,16 @@ CACHE_BYTES = 256 * 2**20
 
 def run(
     job: Path, settings: list[str], *, out: Path, local: bool, address: str | None, workers: int | None, fresh: bool,
-    take_over: bool, as_json: bool,
+    take_over: bool, sink: str | None, as_json: bool,
 ) -> Result:  # fmt: skip
     prepared = prepare(read_job(job, settings))
     n_workers = workers or os.cpu_count() or 1
-    text.note(text.plan_lines(explain(prepared, n_workers, CACHE_BYTES)))
+    text.note(text.plan_lines(explain_plan(prepared, n_workers, CACHE_BYTES)))
     with text.ProgressDisplay() as display:
         executor = _executor(local, address, workers, n_workers)
-        result = execute(prepared, executor, out, fresh=fresh, take_over=take_over, on_progress=display.update)
+        result = execute(
+            prepared, executor, out, fresh=fresh, take_over=take_over, sink=sink, on_progress=display.update
+        )
     if as_json:
         print(jsontext.write(result.__dict__))
     else:
@@ -46,7 +50,7 @@ def _executor(local: bool, address: str | None, workers: int | None, n_workers: 
 
 
 def plan(job: Path, settings: list[str], *, as_json: bool) -> None:
-    explanation = explain(prepare(read_job(job, settings)), os.cpu_count() or 1, CACHE_BYTES)
+    explanation = explain_plan(prepare(read_job(job, settings)), os.cpu_count() or 1, CACHE_BYTES)
     print(jsontext.write(explanation) if as_json else "\n".join(text.full_plan_lines(explanation)))
 
 
@@ -70,6 +74,33 @@ def top(path: Path, *, by: str | None, n: int, where: str | None, as_json: bool)
             return
     rows = [row | {"path": row["path"].hex()} for row in frame.to_dicts()]
     print(jsontext.write({"by": metric, "rows": rows}))
+
+
+def explain(target: Path, what: list[str], *, data: str, settings: list[str], as_json: bool) -> None:
+    if target.is_dir():
+        if len(what) != 2 or not what[0].isdigit():
+            raise InputError([Problem("explain", f"expected RUN BRANCH DATE, got {' '.join([str(target), *what])}")])
+        with Run(target) as run:
+            sweep = branch_sweep(run, int(what[0]))
+    else:
+        sweep = tree_sweep(target, data, settings)
+    _show_decision(sweep, _day(what[-1]), as_json)
+
+
+def today(tree: Path, *, data: str, settings: list[str], as_json: bool) -> None:
+    _show_decision(tree_sweep(tree, data, settings), None, as_json)
+
+
+def _day(value: str) -> date:
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise InputError([Problem("DATE", f"expected YYYY-MM-DD, got {value!r}")]) from None
+
+
+def _show_decision(sweep: Sweep, day: date | None, as_json: bool) -> None:
+    decision = explain_decision(sweep, day)
+    print(jsontext.write(decision) if as_json else "\n".join(text.decision_lines(decision)))
 
 
 def show(path: Path, branch: int, *, as_json: bool) -> None:

@@ -73,6 +73,7 @@ def run(
     workers: Annotated[int | None, typer.Option(min=1, help="Workers; default one per CPU.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an existing run of this job away first.")] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help="Take the run from a driver that hangs.")] = False,
+    sink: Annotated[str | None, typer.Option(help="sqlite: keep the rows in RUN/results.sqlite too.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if no branch passes.")] = False,
     settings: SetOption = [],
     as_json: JsonOption = False,
@@ -82,7 +83,7 @@ def run(
 
     result = commands.run(
         job, settings, out=out, local=local, address=address, workers=workers, fresh=fresh, take_over=take_over,
-        as_json=as_json,
+        sink=sink, as_json=as_json,
     )  # fmt: skip
     if strict and not result.passed:
         raise typer.Exit(3)
@@ -131,6 +132,36 @@ def show(
     from forge_ray.cli import commands
 
     commands.show(run, branch, as_json=as_json)
+
+
+DataOption = Annotated[str, typer.Option(help="Source of market data for a tree file.")]
+
+
+@app.command()
+def explain(
+    target: Annotated[Path, typer.Argument(help="Tree file, or folder of a run.", show_default=False)],
+    what: Annotated[list[str], typer.Argument(metavar="[BRANCH] DATE", help="For a run the branch; the date.")],
+    data: DataOption = "sample:us20",
+    settings: SetOption = [],
+    as_json: JsonOption = False,
+) -> None:
+    """Why a tree, or a branch of a run, held what it held on a day: the path, each condition, the weights."""
+    from forge_ray.cli import commands
+
+    commands.explain(target, what, data=data, settings=settings, as_json=as_json)
+
+
+@app.command()
+def today(
+    tree: Annotated[Path, typer.Argument(help="Tree file.", show_default=False)],
+    data: DataOption = "sample:us20",
+    settings: SetOption = [],
+    as_json: JsonOption = False,
+) -> None:
+    """The decision of the last bar: target weights, and how far each condition is from flipping."""
+    from forge_ray.cli import commands
+
+    commands.today(tree, data=data, settings=settings, as_json=as_json)
 
 
 @app.command()

@@ -112,10 +112,10 @@ class ProgressDisplay:
 def show_result(result: Result) -> None:
     """The leaderboard with the number of branches tried and what luck alone would show."""
     did = f"{result.computed:,} computed" if result.computed else "nothing to compute, found finished"
-    note([
+    print(
         f"{result.branches:,} branches, {result.distinct:,} distinct position paths, {result.passed:,} passed; "
         f"{did}, {result.seconds:.1f} s"
-    ])  # fmt: skip
+    )
     with Run(result.path) as run:
         frame, metric = run.top(passing=result.passed > 0), run.metric(None)
         show_leaderboard(
@@ -123,10 +123,12 @@ def show_result(result: Result) -> None:
         )
         segment = metric.partition("_")[0]
         days = frame[f"{segment}_n_days"][0] if len(frame) else 0
-        luck = sharpe_by_luck(result.distinct, int(days))
+        # A run that keeps passing rows only does not know how many of the others were alike.
+        trials = result.distinct if run.spec["keep"] == "all" else result.branches
+        luck = sharpe_by_luck(trials, int(days))
     if luck is not None:
         print(
-            f"{result.branches:,} branches tried, {result.distinct:,} distinct: the best of that many worthless ones "
+            f"{result.branches:,} branches tried, {trials:,} distinct: the best of that many worthless ones "
             f"would show a Sharpe ratio of about {luck:.2f} over {days:,.0f} days by luck"
         )
     print(f"run {result.path}")
@@ -197,3 +199,23 @@ def show_branch(report: Mapping[str, Any]) -> None:
 def _metric_or_reason(report: Mapping[str, Any], segment: str, metric: str) -> str:
     value = report["metrics"][segment][metric]
     return report["nulls"][f"{segment}.{metric}"] if value is None else metric_text(metric, value)
+
+
+def decision_lines(decision: Mapping[str, Any]) -> list[str]:
+    """One decision: the nodes on its path, each condition with its values and distance to flipping, the weights."""
+    seen = "" if decision["information"] == decision["date"] else f", knowing bars up to {decision['information']}"
+    lines = [f"decision of {decision['date']}{seen}" + ("" if decision["traded"] else " (before the common start)")]
+    for node in decision["nodes"]:
+        indent = "  " * (node["depth"] + 1)
+        lines.append(f"{indent}{node['id']} ({node['kind']})" + (f" -> {node['took']}" if node["took"] else ""))
+        lines += [f"{indent}    {_condition_line(condition)}" for condition in node["conditions"]]
+    weights = {**decision["weights"], **({"CASH": decision["cash"]} if decision["cash"] > 1e-12 else {})}
+    return [*lines, "target: " + ", ".join(f"{ticker} {weight:.2%}" for ticker, weight in weights.items())]
+
+
+def _condition_line(condition: Mapping[str, Any]) -> str:
+    truth = {True: "true", False: "false", None: "unknown"}[condition["is_true"]]
+    if condition["left"] is None or condition["right"] is None:
+        return f"{condition['id']}: {condition['text']}: {truth}, a value is missing"
+    values = f"{condition['left']:.6g} against {condition['right']:.6g}"
+    return f"{condition['id']}: {condition['text']}: {truth} ({values}, flips at {condition['distance']:+.4g})"

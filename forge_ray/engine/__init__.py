@@ -5,6 +5,7 @@ from forge_ray.engine.block import evaluate, kernels_of, warm_kernels
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.conditions import ConditionRate, condition_rates
 from forge_ray.engine.costs import projected_bytes, projected_seconds
+from forge_ray.engine.decision import Decision, decision_at
 from forge_ray.engine.kernel_cache import KernelCache, kernel_cache
 from forge_ray.engine.rows import FIXED_COLUMNS, METRIC_COLUMNS, schema
 from forge_ray.engine.single import BranchBars, branch_bars
@@ -17,12 +18,14 @@ __all__ = [
     "BranchBars",
     "Cache",
     "ConditionRate",
+    "Decision",
     "Evaluator",
     "KernelCache",
     "Limit",
     "bind",
     "branch_bars",
     "condition_rates",
+    "decision_at",
     "evaluate",
     "kernel_cache",
     "kernels_of",

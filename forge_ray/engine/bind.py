@@ -6,7 +6,7 @@ Everything a block needs besides the cache, immutable, so that it can be shipped
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 
@@ -16,7 +16,7 @@ from forge_ray.catalog import BARS_PER_YEAR, SEGMENTS
 from forge_ray.data import Panel, Split, as_date, as_day, split_masks
 from forge_ray.errors import DataError, Problem
 from forge_ray.kernels import simulate as lanes
-from forge_ray.plan import Need, Plan, Requirement
+from forge_ray.plan import Mode, Need, Plan, Requirement
 
 MAX_RETURNS = 2**22
 """What the fine lanes of the sums hold without overflow: 2²² terms below 2⁴⁰."""
@@ -41,9 +41,10 @@ class BoundPlan:
     ladder : what limits the start, latest first, one rung per ticker and condition.
     return_dates : (n,) int64 days, the bar at which each return's interval ends.
     runs : (n_runs, 3) int64 first return, last + 1, class. class_in_segment : (n_classes, 3) bool, segments in the
-    order of `catalog.SEGMENTS`. classes : (n_classes, 4) returns, returns with a benchmark, sum of the benchmark's, of
-    their squares.
-    benchmark : (n,) returns of the benchmark, NaN without. scales : (N_LANES,) multiples per unit of each sum.
+    order of `catalog.SEGMENTS`. classes : (n_classes, 5) returns, returns with a benchmark, sum of the benchmark's, of
+    their squares, sum of the risk-free returns. benchmark : (n,) returns of the benchmark, NaN without.
+    cash : (n,) return of cash per interval. cost : (n_tickers,) per side, a fraction of equity.
+    scales : (N_LANES,) multiples per unit of each sum. rebalance_of : (n,) the rebalancing decision in force.
     """
 
     plan: Plan
@@ -58,8 +59,11 @@ class BoundPlan:
     class_in_segment: np.ndarray
     classes: np.ndarray
     benchmark: np.ndarray
+    cash: np.ndarray
+    cost: np.ndarray
     scales: np.ndarray
     cash_like: np.ndarray
+    rebalance_of: np.ndarray
 
     @property
     def n(self) -> int:
@@ -69,47 +73,41 @@ class BoundPlan:
     def first_fill(self) -> int:
         return self.start + self.plan.execution.lag
 
-    @property
-    def cost(self) -> float:
-        """Per side, as a fraction of equity."""
-        return self.plan.execution.cost_bps / 1e4
-
-    @property
-    def cash(self) -> float:
-        """Return of cash per bar."""
-        return self.plan.execution.cash_rate / BARS_PER_YEAR
-
-    @property
-    def risk_free(self) -> float:
-        """Per bar."""
-        return self.plan.execution.risk_free / BARS_PER_YEAR
-
 
 def bind(
     plan: Plan,
     panel: Panel,
     split: Split,
+    benchmark: str | None = None,
     requirements: tuple[Requirement, ...] = (),
     keep: str = "all",
     tree_names: tuple[str, ...] = (),
 ) -> BoundPlan:
-    """Resolve a plan on market data. keep : "all" or "passing" rows. tree_names : one per tree if there are several.
+    """Resolve a plan on market data.
+
+    benchmark : a carried ticker of the panel. keep : "all" or "passing" rows. tree_names : one per tree if several.
 
     Raises `DataError` if a window is longer than a ticker's history or if no bar is left to trade.
     """
-    ladder = start_ladder(plan.needs, panel)
-    start = max(_start_date_bar(plan, panel), ladder[0].bar if ladder else 0)
-    n = len(panel.dates) - 1 - start - plan.execution.lag
+    execution, fills = plan.execution, plan.execution.fills
+    ladder = start_ladder(plan.needs, panel, fills.delay)
+    start = _start(plan, panel, ladder)
+    n = len(panel.dates) - fills.step - start - execution.lag
     if n > MAX_RETURNS:
         raise DataError([Problem("data", f"{n:,} bars to trade; allowed: at most {MAX_RETURNS:,}")])
     if n < 1:
         limit = f"; {ladder[0].ticker} ({ladder[0].because}) is ready on {ladder[0].date}" if ladder else ""
         raise DataError([Problem("data", f"no bar left to trade between the start and {panel.date(-1)}{limit}")])
-    first_return = start + plan.execution.lag + 1
-    return_dates = panel.dates[first_return:]
+    first_fill = start + execution.lag
+    return_dates = panel.dates[first_fill + fills.step :]
     masks = split_masks(split, return_dates)
-    benchmark = _benchmark_returns(panel, first_return)
-    class_of, class_in_segment = _classes([masks[segment] for segment in SEGMENTS], ~np.isnan(benchmark))
+    none = np.full(n, np.nan)
+    benchmark_returns = none if benchmark is None else _carried_returns(panel, benchmark, fills, first_fill)
+    class_of, class_in_segment = _classes([masks[segment] for segment in SEGMENTS], ~np.isnan(benchmark_returns))
+    cash = _rate(panel, execution.cash_rate, "cash_rate", fills, first_fill, n)
+    risk_free = _rate(panel, execution.risk_free, "risk_free", fills, first_fill, n)
+    costs = dict(execution.ticker_costs)
+    cost = np.array([costs.get(ticker, execution.cost_bps) / 1e4 for ticker in panel.tickers])
     return BoundPlan(
         plan=plan,
         panel=panel,
@@ -121,39 +119,87 @@ def bind(
         return_dates=return_dates,
         runs=_runs(class_of),
         class_in_segment=class_in_segment,
-        classes=_class_constants(class_of, len(class_in_segment), benchmark),
-        benchmark=benchmark,
-        scales=_scales(plan, panel, first_return, benchmark),
-        cash_like=np.isin(panel.tickers, plan.execution.cash_like),
+        classes=_class_constants(class_of, len(class_in_segment), benchmark_returns, risk_free),
+        benchmark=benchmark_returns,
+        cash=cash,
+        cost=cost,
+        scales=_scales(panel, fills, first_fill, cost, cash, benchmark_returns),
+        cash_like=np.isin(panel.tickers, execution.cash_like),
+        rebalance_of=_rebalance_of(execution.rebalance, panel.dates[start : start + n], panel.dates),
     )
 
 
-def start_ladder(needs: Iterable[Need], panel: Panel) -> tuple[Limit, ...]:
-    """When each need is met, latest first. Raises `DataError` for every need that never is."""
+def start_ladder(needs: Iterable[Need], panel: Panel, delay: int) -> tuple[Limit, ...]:
+    """When each need is met, latest first. delay : bars by which information is older than the decision.
+
+    Raises `DataError` for every need that never is.
+    """
     rungs, problems = [], []
     for need in needs:
         own = panel.bars[panel.row(need.ticker)].dates
-        if need.bars >= len(own):
-            text = f"{need.because} looks back {need.bars:,} bars; {need.ticker} has {len(own):,}"
+        bars = need.bars + (delay if need.is_signal else 0)
+        if bars >= len(own):
+            text = f"looks back {bars:,} bars; {need.ticker} has {len(own):,}"
             problems.append(Problem(need.because, f"{text}: allowed up to {len(own) - 1:,}"))
             continue
-        day = own[need.bars]
-        rungs.append(Limit(need.ticker, need.because, need.bars, int(np.searchsorted(panel.dates, day)), as_date(day)))
+        bar = int(np.searchsorted(panel.dates, own[bars]))
+        rungs.append(Limit(need.ticker, need.because, bars, bar, as_date(own[bars])))
     if problems:
         raise DataError(problems)
     return tuple(sorted(rungs, key=lambda rung: (-rung.bar, rung.ticker, rung.because)))
 
 
-def _start_date_bar(plan: Plan, panel: Panel) -> int:
-    if plan.execution.start == "common":
-        return 0
-    return int(np.searchsorted(panel.dates, as_day(date.fromisoformat(plan.execution.start))))
+def _start(plan: Plan, panel: Panel, ladder: tuple[Limit, ...]) -> int:
+    """The bar of the first traded decision: common, earliest (some held ticker has a price), or a date if later."""
+    wish = plan.execution.start
+    if wish == "earliest":
+        return min((rung.bar for rung in ladder if rung.because == "position"), default=0)
+    common = ladder[0].bar if ladder else 0
+    if wish == "common":
+        return common
+    return max(common, int(np.searchsorted(panel.dates, as_day(date.fromisoformat(wish)))))
 
 
-def _benchmark_returns(panel: Panel, first_return: int) -> np.ndarray:
-    if panel.benchmark is None:
-        return np.full(len(panel.dates) - first_return, np.nan)
-    return panel.benchmark[first_return:] / panel.benchmark[first_return - 1 : -1] - 1.0
+def _carried_returns(panel: Panel, ticker: str, fills: Mode, first_fill: int) -> np.ndarray:
+    """(n,) returns of a carried ticker over the intervals, NaN before its first bar."""
+    entry, exit = panel.carried[ticker][fills.entry], panel.carried[ticker][fills.exit]
+    return exit[first_fill + fills.step :] / entry[first_fill : len(entry) - fills.step] - 1.0
+
+
+def _rate(panel: Panel, rate: float | str, name: str, fills: Mode, first_fill: int, n: int) -> np.ndarray:
+    """(n,) returns of a yearly rate or of a ticker that stands for one."""
+    if not isinstance(rate, str):
+        return np.full(n, rate / BARS_PER_YEAR)
+    returns = _carried_returns(panel, rate, fills, first_fill)
+    if np.isnan(returns).any():
+        missing = int(np.isnan(returns).sum())
+        raise DataError([Problem(f"execution.{name}", f"{rate} has no price for {missing:,} of the {n:,} traded bars")])
+    return returns
+
+
+def _rebalance_of(rebalance: str, dates: np.ndarray, calendar: np.ndarray) -> np.ndarray:
+    """The rebalancing decision in force at each decision: the last one taken on the last bar of a period. The first
+    decision trades too; the last bar of the data is never a period end."""
+    n = len(dates)
+    if rebalance not in _PERIOD_OF:
+        return np.arange(n)
+    period = _PERIOD_OF[rebalance](calendar)
+    is_end = np.append(period[1:] != period[:-1], False)
+    own = is_end[np.searchsorted(calendar, dates)]
+    own[0] = True
+    return np.maximum.accumulate(np.where(own, np.arange(n), 0))
+
+
+def _months(days: np.ndarray) -> np.ndarray:
+    return days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+
+
+_PERIOD_OF: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "weekly": lambda days: (days + 3) // 7,  # 1970-01-01 was a Thursday; weeks begin on Monday
+    "monthly": _months,
+    "quarterly": lambda days: _months(days) // 3,
+    "yearly": lambda days: _months(days) // 12,
+}
 
 
 def _classes(masks: list[np.ndarray], has_benchmark: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -169,27 +215,30 @@ def _runs(class_of: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.stack([first, last, class_of[first]], axis=1).astype(np.int64))
 
 
-def _class_constants(class_of: np.ndarray, n_classes: int, benchmark: np.ndarray) -> np.ndarray:
+def _class_constants(class_of: np.ndarray, n_classes: int, benchmark: np.ndarray, risk_free: np.ndarray) -> np.ndarray:
     rows = []
     for c in range(n_classes):
         days = benchmark[class_of == c]
         paired = days[~np.isnan(days)]
-        rows.append([len(days), len(paired), math.fsum(paired), math.fsum(paired * paired)])
+        constants = [math.fsum(paired), math.fsum(paired * paired), math.fsum(risk_free[class_of == c])]
+        rows.append([len(days), len(paired), *constants])
     return np.array(rows, np.float64)
 
 
-def _scales(plan: Plan, panel: Panel, first_return: int, benchmark: np.ndarray) -> np.ndarray:
+def _scales(
+    panel: Panel, fills: Mode, first_fill: int, cost: np.ndarray, cash: np.ndarray, benchmark: np.ndarray
+) -> np.ndarray:
     """Multiples per unit of every summand, powers of two.
 
     Log and return are fixed at 2⁴⁷. The products start from grids that suit daily returns and are coarsened only if the
     bound Σ_t max|r_t|^p over the panel could overflow; the room is generous, so that spaces that hold other tickers
     besides still share the grid.
     """
-    close = panel.close[:, first_return - 1 :]
-    moves = np.abs(close[:, 1:] / close[:, :-1] - 1.0)
+    entry, exit = panel.field(fills.entry)[:, first_fill:], panel.field(fills.exit)[:, first_fill + fills.step :]
+    moves = np.abs(exit / entry[:, : exit.shape[1]] - 1.0)
     largest = np.nan_to_num(np.fmax.reduce(moves, axis=0, initial=0.0))
-    cost = plan.execution.cost_bps / 1e4
-    bound = (largest + abs(plan.execution.cash_rate)) * (1.0 + 2.0 * cost) + 2.0 * cost
+    dearest = 2.0 * cost.max(initial=0.0)
+    bound = np.maximum(largest, np.abs(cash)) * (1.0 + dearest) + dearest
     scales = np.ones(lanes.N_LANES)
     scales[[lanes.LOG, lanes.RETURN]] = 2.0**lanes.RETURN_BITS
     scales[[lanes.EXPOSURE, lanes.TURNOVER]] = 2.0**40

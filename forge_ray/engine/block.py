@@ -39,10 +39,8 @@ CHUNK = 1024
 class Sleeves:
     """The sleeves of a group, ready for the simulation kernel; see `kernels.simulate` for the shapes."""
 
+    market: simulate.Market
     rows: np.ndarray
-    starts: np.ndarray
-    columns: np.ndarray
-    weights: np.ndarray
     paths: np.ndarray
     logs: np.ndarray
     prefix: np.ndarray
@@ -115,22 +113,30 @@ def _sleeves(bound: BoundPlan, evaluator: Evaluator, residual: Residual, values:
 
 def build_sleeves(bound: BoundPlan, allocations: Sequence[Allocation]) -> Sleeves:
     """One sleeve per allocation."""
-    traded = slice(bound.start, bound.start + bound.n)
+    in_force = bound.start + bound.rebalance_of
     offsets = np.cumsum([0, *(len(a.active) for a in allocations)])
-    rows = np.stack([offset + a.row_of[traded] for offset, a in zip(offsets, allocations, strict=False)])
+    rows = np.stack([offset + a.row_of[in_force] for offset, a in zip(offsets, allocations, strict=False)])
     dense = np.vstack([a.weights for a in allocations])
     starts = np.concatenate([[0], np.cumsum((dense > 0).sum(axis=1))]).astype(np.int64)
     columns, weights = np.nonzero(dense > 0)[1].astype(np.int64), dense[dense > 0]
     paths = _path_lanes(bound, dense)[rows, np.arange(bound.n)]
+    market = _market(bound, starts, columns, weights)
+    if bound.plan.execution.depends_on_path:
+        return Sleeves(market, rows, paths, np.empty((0, 0), np.int64), np.empty((0, 0, 0), np.int64))
     stays = np.empty((*rows.shape, simulate.N_LANES), np.int64)
-    simulate.stay_table(
-        rows, bound.first_fill, starts, columns, weights, bound.panel.close, bound.cash_like, bound.cost, bound.cash,
-        bound.benchmark, bound.scales, paths, stays,
-    )  # fmt: skip
+    simulate.stay_table(*market, rows, paths, stays)
     prefix = np.zeros((rows.shape[0], bound.n + 1, simulate.N_LANES), np.int64)
     np.cumsum(stays, axis=1, out=prefix[:, 1:])
-    logs = np.ascontiguousarray(stays[:, :, simulate.LOG])
-    return Sleeves(rows, starts, columns, weights, paths, logs, prefix)
+    return Sleeves(market, rows, paths, np.ascontiguousarray(stays[:, :, simulate.LOG]), prefix)
+
+
+def _market(bound: BoundPlan, starts: np.ndarray, columns: np.ndarray, weights: np.ndarray) -> simulate.Market:
+    fills = bound.plan.execution.fills
+    return simulate.Market(
+        bound.panel.field(fills.entry), bound.panel.field(fills.exit), bound.panel.close, fills.step, bound.first_fill,
+        fills.carries, bound.cost, bound.cash, bound.cash_like, bound.benchmark, bound.scales, bound.rebalance_of,
+        starts, columns, weights,
+    )  # fmt: skip
 
 
 def _path_lanes(bound: BoundPlan, dense: np.ndarray) -> np.ndarray:
@@ -161,9 +167,10 @@ def _evaluate_chunk(
     first_with: dict[bytes, int] = {}
     same_as = np.array([first_with.setdefault(plane.tobytes(), len(first_with)) for plane in planes])
     _, distinct = np.unique(same_as, return_index=True)
-    sums, drawdowns = _simulate(bound, sleeves, planes[distinct])
+    simulated = simulate_paths if bound.plan.execution.depends_on_path else _simulate
+    sums, drawdowns = simulated(bound, sleeves, planes[distinct])
     metrics = np.empty((len(distinct), len(SEGMENTS), len(finalize.COLUMNS)))
-    finalize.finalize(sums, drawdowns, bound.class_in_segment, bound.classes, bound.scales, bound.risk_free, metrics)
+    finalize.finalize(sums, drawdowns, bound.class_in_segment, bound.classes, bound.scales, metrics)
     paths = sums[:, :, simulate.PATH :].sum(axis=1)
     return metrics[same_as], paths[same_as]
 
@@ -211,27 +218,40 @@ def _simulate(bound: BoundPlan, sleeves: Sleeves, planes: np.ndarray) -> tuple[n
     n_sleeves, n = sleeves.rows.shape
     keeps = len(planes) > 1 and n_sleeves**2 * n * simulate.N_LANES * 8 <= MAX_SWITCH_BYTES
     shape = (n_sleeves, n_sleeves, n if keeps else 1)
-    sums = np.empty((len(planes), len(bound.class_in_segment), simulate.N_LANES), np.int64)
-    drawdowns = np.empty((len(planes), len(SEGMENTS)), np.int64)
+    sums, drawdowns = _results(bound, len(planes))
     simulate.simulate(
-        planes, bound.start, sleeves.logs, sleeves.prefix, sleeves.rows, bound.first_fill, sleeves.starts,
-        sleeves.columns, sleeves.weights, bound.panel.close, bound.cash_like, bound.cost, bound.cash, bound.benchmark,
-        bound.scales, sleeves.paths, bound.runs, bound.class_in_segment, np.zeros(shape, bool),
-        np.empty((*shape, simulate.N_LANES + 1), np.int64), np.empty(n, np.int64), sums, drawdowns,
+        *sleeves.market, sleeves.rows, sleeves.paths, planes, bound.start, sleeves.logs, sleeves.prefix, bound.runs,
+        bound.class_in_segment, np.zeros(shape, bool), np.empty((*shape, simulate.N_LANES + 1), np.int64), sums,
+        drawdowns,
     )  # fmt: skip
     return sums, drawdowns
+
+
+def simulate_paths(bound: BoundPlan, sleeves: Sleeves, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and drawdowns under a rule that trades by what is held; planes as in `kernels.simulate.simulate`."""
+    execution = bound.plan.execution
+    threshold = execution.threshold / 100 if execution.rebalance == "threshold" else -1.0
+    sums, drawdowns = _results(bound, len(planes))
+    simulate.simulate_path(
+        *sleeves.market, sleeves.rows, sleeves.paths, planes, bound.start, threshold, bound.runs,
+        bound.class_in_segment, sums, drawdowns,
+    )  # fmt: skip
+    return sums, drawdowns
+
+
+def _results(bound: BoundPlan, n: int) -> tuple[np.ndarray, np.ndarray]:
+    sums = np.empty((n, len(bound.class_in_segment), simulate.N_LANES), np.int64)
+    return sums, np.empty((n, len(SEGMENTS)), np.int64)
 
 
 def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
     """Names of the kernels that a bound plan calls, for warming them up."""
     plan = bound.plan
     metrics = {str(m) for e in plan.expressions if e.op is Op.SERIES for m in plan.values_of(e.parameters[0])}
-    names = {INDICATOR_KERNELS[metric].name for metric in metrics}
-    return tuple(
-        sorted(
-            names | {k.name for k in (bits.residual_planes, simulate.stay_table, simulate.simulate, finalize.finalize)}
-        )
-    )
+    along_path = (simulate.simulate_path,)
+    simulation = along_path if plan.execution.depends_on_path else (simulate.stay_table, simulate.simulate)
+    kernels = (*(INDICATOR_KERNELS[metric] for metric in metrics), bits.residual_planes, *simulation, finalize.finalize)
+    return tuple(sorted(kernel.name for kernel in kernels))
 
 
 def warm_kernels(names: tuple[str, ...]) -> None:

@@ -1,19 +1,21 @@
 """One branch bar by bar: what the metrics of its row are sums of.
 
-The branch's own allocation is one sleeve, so its stay table holds the very integers that the simulation adds up.
+The branch's own allocation is one sleeve, so its stay table holds the very integers that the simulation adds up. Rules
+that trade by what is held have no stay table; there every bar is simulated as a class of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from forge_ray.catalog import SEGMENTS
 from forge_ray.engine.bind import BoundPlan
-from forge_ray.engine.block import build_sleeves
+from forge_ray.engine.block import Sleeves, build_sleeves, simulate_paths
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.values import Evaluator
-from forge_ray.kernels import simulate
+from forge_ray.kernels import bits, simulate
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class BranchBars:
     dates : (n,) int64 days since 1970-01-01, the bar at which each return's interval ends.
     net : (n,) returns after costs. log : (n,) log(1 + net), multiples of 2⁻⁴⁷, so that their sum is exact in any order.
     turnover : (n,) value traded at the bar that opens the interval, both sides, in units of equity.
-    weights : (n, n_tickers) target weights held over each interval, 0 for tickers without a price; the rest is cash.
+    weights : (n, n_tickers) target weights in force over each interval, 0 without a price; the rest is cash.
+    Between two trades what is held drifts away from them.
     """
 
     dates: np.ndarray
@@ -49,12 +52,12 @@ def branch_bars(bound: BoundPlan, branch: int, cache: Cache) -> BranchBars:
     tree, by_name = bound.plan.grid[branch]
     values = {a: by_name[axis.id] for a, axis in enumerate(bound.plan.grid.axes) if axis.id in by_name}
     allocation = Evaluator(bound.plan, bound.panel, cache).allocation(bound.plan.roots[tree], values)
-    stays = np.diff(build_sleeves(bound, [allocation]).prefix[0], axis=0)
-    decided = allocation.weights[allocation.row_of[bound.start : bound.start + bound.n]]
+    vectors = _bar_vectors(bound, build_sleeves(bound, [allocation]))
+    decided = allocation.weights[allocation.row_of[bound.start + bound.rebalance_of]]
     is_alive = ~np.isnan(bound.panel.close[:, bound.first_fill : bound.first_fill + bound.n].T)
 
     def lane(number: int) -> np.ndarray:
-        return stays[:, number] / bound.scales[number]
+        return vectors[:, number] / bound.scales[number]
 
     return BranchBars(
         dates=bound.return_dates,
@@ -63,3 +66,15 @@ def branch_bars(bound: BoundPlan, branch: int, cache: Cache) -> BranchBars:
         turnover=lane(simulate.TURNOVER),
         weights=np.where(is_alive, decided, 0.0),
     )
+
+
+def _bar_vectors(bound: BoundPlan, sleeves: Sleeves) -> np.ndarray:
+    """(n, N_LANES) integers of every bar."""
+    if not bound.plan.execution.depends_on_path:
+        return np.diff(sleeves.prefix[0], axis=0)
+    bars = np.arange(bound.n)
+    apart = replace(
+        bound, runs=np.stack([bars, bars + 1, bars], axis=1), class_in_segment=np.zeros((bound.n, len(SEGMENTS)), bool)
+    )
+    one_branch = np.empty((1, 0, bits.n_words(len(bound.panel.dates))), np.uint64)
+    return simulate_paths(apart, sleeves, one_branch)[0][0]

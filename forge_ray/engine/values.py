@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forge_ray.catalog import CASH
+from forge_ray.catalog import CASH, INDICATOR_BY_NAME
 from forge_ray.data import Panel
 from forge_ray.engine.cache import Cache
 from forge_ray.kernels import bits, indicators
@@ -26,6 +26,12 @@ INDICATOR_KERNELS: dict[str, Kernel] = {
     "Relative Strength Index": indicators.relative_strength_index,
     "Standard Deviation": indicators.standard_deviation,
     "Rate of Change": indicators.rate_of_change,
+    "Cumulative Return": indicators.rate_of_change,
+    "Max Drawdown": indicators.max_drawdown,
+    "Drawdown": indicators.drawdown,
+    "Standard Deviation of Price": indicators.price_deviation,
+    "ATR": indicators.average_true_range,
+    "Bollinger %B": indicators.bollinger_percent_b,
 }
 
 
@@ -71,10 +77,16 @@ class Evaluator:
         return self.cache.get(key, lambda: bits.pack(*self.condition(i, values)), lambda array: array.nbytes)
 
     def condition(self, i: int, values: Mapping[int, AxisValue]) -> tuple[np.ndarray, np.ndarray]:
-        """(true, false) bool arrays (n_bars,) of a comparison or its persistence."""
+        """(true, false) bool arrays (n_bars,) of a comparison or its persistence, as each bar's decision sees it."""
+        true, false = self._compared(i, values)
+        if not self.plan.execution.fills.delay:
+            return true, false
+        return bits.delayed(true), bits.delayed(false)
+
+    def _compared(self, i: int, values: Mapping[int, AxisValue]) -> tuple[np.ndarray, np.ndarray]:
         e = self.plan.expressions[i]
         if e.op is Op.PERSIST:
-            return bits.persist(*self.condition(e.operands[0], values), int(resolve(e.parameters, values)[0]))
+            return bits.persist(*self._compared(e.operands[0], values), int(resolve(e.parameters, values)[0]))
         left, right = (self.series(operand, values) for operand in e.operands)
         return bits.compare(np.asarray(left), right, str(resolve(e.parameters, values)[0]))
 
@@ -99,7 +111,7 @@ class Evaluator:
     def _aligned(self, metric: str, window: int, ticker: str) -> np.ndarray:
         own = self.panel.bars[self.panel.row(ticker)]
         computed = np.empty(len(own.close))
-        INDICATOR_KERNELS[metric](own.close, window, computed)
+        INDICATOR_KERNELS[metric](*(own.field(name) for name in INDICATOR_BY_NAME[metric].fields), window, computed)
         aligned = np.full(self.n_bars, np.nan)
         on_calendar = own.place >= 0
         aligned[own.place[on_calendar]] = computed[on_calendar]
@@ -127,14 +139,19 @@ class Evaluator:
         return self._blended(parameters[0], parameters[1:], [below[operand] for operand in e.operands])
 
     def _row(self, tickers: tuple[str, ...]) -> Allocation:
-        """Each entry counts 1/n of the list without Empty; duplicates add up; CASH keeps its share."""
+        """Each entry counts 1/n of the list without Empty; duplicates add up; CASH keeps its share, and so does, as
+        cash, a ticker that is not alive."""
         entries = [ticker for ticker in tickers if ticker != EMPTY]
-        weights = np.zeros((1, len(self.panel.tickers)))
-        for ticker in entries:
-            if ticker != CASH:
-                k = self.panel.row(ticker)
-                weights[0, k] = entries.count(ticker) / len(entries)
-        return Allocation(weights, np.array([bool(entries)]), np.zeros(self.n_bars, np.int64))
+        held = sorted({self.panel.row(ticker) for ticker in entries if ticker != CASH})
+        alive = ~np.isnan(self.panel.close[held])
+        if alive.all():
+            alive = alive[:, :1]
+        patterns, row_of = np.unique(alive, axis=1, return_inverse=True)
+        weights = np.zeros((patterns.shape[1], len(self.panel.tickers)))
+        for k, is_alive in zip(held, patterns, strict=True):
+            weights[is_alive, k] = entries.count(self.panel.tickers[k]) / len(entries)
+        row_of = np.broadcast_to(row_of.reshape(-1).astype(np.int64), self.n_bars).copy()
+        return Allocation(weights, np.full(len(weights), bool(entries)), row_of)
 
     def _chosen(self, gate: np.ndarray, then: Allocation, other: Allocation) -> Allocation:
         """`then` where the gate is true, `other` where it is false; unknown is cash, or `other` if ``null: else``."""

@@ -56,6 +56,13 @@ def _count_last(flags: np.ndarray, days: int) -> np.ndarray:
     return counts
 
 
+def delayed(flags: np.ndarray) -> np.ndarray:
+    """The flags one bar later; nothing is known on bar 0."""
+    later = np.zeros_like(flags)
+    later[1:] = flags[:-1]
+    return later
+
+
 def pack(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     """(2, n_words) uint64 of a condition: row 0 the known true bars, row 1 the known false ones; tail bits are 0."""
     packed = np.zeros((2, n_words(len(true)) * 8), np.uint8)

@@ -24,19 +24,19 @@ YEAR = 252.0
 ZERO_VARIANCE = 1e-12
 
 
-@kernel("in i8[:,:,:], in i8[:,:], in b1[:,:], in f8[:,:], in f8[:], in f8, out f8[:,:,:]")
-def finalize(sums, drawdowns, class_in_segment, classes, scales, risk_free, out):
+@kernel("in i8[:,:,:], in i8[:,:], in b1[:,:], in f8[:,:], in f8[:], out f8[:,:,:]")
+def finalize(sums, drawdowns, class_in_segment, classes, scales, out):
     """Metrics of every branch and segment.
 
     sums : (n_branches, n_classes, N_LANES). drawdowns : (n_branches, n_segments) in multiples of the log grid.
-    classes : (n_classes, 4) returns, returns with a benchmark, sum of the benchmark's returns, sum of their squares.
-    risk_free : per bar. out : (n_branches, n_segments, n_metrics), written in full, NaN where undefined.
+    classes : (n_classes, 5) returns, returns with a benchmark, sum of the benchmark's returns, of their squares, sum of
+    the risk-free returns. out : (n_branches, n_segments, n_metrics), written in full, NaN where undefined.
     """
     total = np.zeros(lanes.N_LANES, np.int64)
     for b in range(sums.shape[0]):
         for s in range(class_in_segment.shape[1]):
             total[:] = 0
-            n, n_paired, paired_return, benchmark, benchmark_square = 0.0, 0.0, 0.0, 0.0, 0.0
+            n, n_paired, paired_return, benchmark, benchmark_square, risk_free = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
             for c in range(class_in_segment.shape[0]):
                 if class_in_segment[c, s]:
                     for lane in range(lanes.PATH):
@@ -47,11 +47,13 @@ def finalize(sums, drawdowns, class_in_segment, classes, scales, risk_free, out)
                         paired_return += sums[b, c, lanes.RETURN] / scales[lanes.RETURN]
                     benchmark += classes[c, 2]
                     benchmark_square += classes[c, 3]
+                    risk_free += classes[c, 4]
             row = out[b, s]
             row[:] = np.nan
             row[N_DAYS] = n
             if n == 0.0:
                 continue
+            risk_free /= n
             return_metrics(total, n, scales, risk_free, row)
             drawdown_metrics(drawdowns[b, s] / scales[lanes.LOG], row)
             holding_metrics(total, n, scales, row)

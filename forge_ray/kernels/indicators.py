@@ -80,39 +80,94 @@ def rate_of_change(close, window, out):
 
 @kernel("in f8[:], in i8, out f8[:]")
 def standard_deviation(close, window, out):
-    """Population deviation of the last `window` simple returns, percent. First value at `window`.
+    """Population deviation of the last `window` simple returns, percent. First value at `window`."""
+    out[:1] = np.nan
+    if close.shape[0] > 1:
+        means = np.empty(close.shape[0] - 1)
+        window_moments(close[1:] / close[:-1] - 1.0, window, means, out[1:])
+        out[1:] *= 100.0
 
-    Per part (count, mean, squares) by Welford, parts merged by Chan's formula; equal returns give exactly 0.
+
+@kernel("in f8[:], in i8, out f8[:]")
+def price_deviation(close, window, out):
+    """Population deviation of the last `window` prices, in price. First value at window − 1."""
+    window_moments(close, window, np.empty(close.shape[0]), out)
+
+
+@kernel("in f8[:], in i8, out f8[:]")
+def bollinger_percent_b(close, window, out):
+    """Where the price stands between its mean −2 and +2 population deviations: 0 to 1 in between; a flat window: 0.5.
+
+    First value at window − 1. Bollinger (2001).
+    """
+    means = np.empty(close.shape[0])
+    window_moments(close, window, means, out)
+    for t in range(close.shape[0]):
+        if out[t] == 0.0:
+            out[t] = 0.5
+        else:
+            out[t] = 0.5 + (close[t] - means[t]) / (4.0 * out[t])
+
+
+@kernel("in f8[:], in i8, out f8[:]")
+def drawdown(close, window, out):
+    """Fall from the highest price since the first bar, positive percent. Windowless; the peak outlives a gap."""
+    peak = 0.0
+    for t in range(close.shape[0]):
+        if not np.isnan(close[t]):
+            peak = max(peak, close[t])
+        out[t] = (1.0 - close[t] / peak) * 100.0 if peak > 0.0 else np.nan
+
+
+@kernel("in f8[:], in i8, out f8[:]")
+def max_drawdown(close, window, out):
+    """Worst fall from a peak to a later trough within the last `window` prices, positive percent. First at window − 1.
+
+    Per part (highest, lowest, worst fall); two parts join by the fall from the earlier's highest to the later's lowest.
     """
     n = close.shape[0]
-    out[:] = np.nan
-    if n <= window:
-        return
-    returns = close[1:] / close[:-1] - 1.0
-    means, squares = np.empty(n - 1), np.empty(n - 1)
-    for first in range(0, n - 1, window):
-        last = min(first + window, n - 1)
-        mean, square = 0.0, 0.0
-        for count, t in enumerate(range(last - 1, first - 1, -1)):
-            delta = returns[t] - mean
-            mean += delta / (count + 1)
-            square += delta * (returns[t] - mean)
-            means[t], squares[t] = mean, square
-    mean, square, count = 0.0, 0.0, 0
-    for t in range(n - 1):
+    highs, falls = np.empty(n), np.empty(n)
+    for first in range(0, n, window):
+        high, low, fall = 0.0, np.inf, 0.0
+        for t in range(min(first + window, n) - 1, first - 1, -1):
+            low, high = min(close[t], low), max(close[t], high)
+            fall = max(fall, 1.0 - low / close[t])
+            highs[t], falls[t] = high, fall
+    high, low, fall, seen = 0.0, np.inf, 0.0, 0
+    for t in range(n):
         if t % window == 0:
-            mean, square, count = 0.0, 0.0, 0
-        count += 1
-        delta = returns[t] - mean
-        mean += delta / count
-        square += delta * (returns[t] - mean)
-        if t >= window - 1:
-            total = square
-            if count < window:
-                first, before = t - window + 1, window - count
-                shift = mean - means[first]
-                total = squares[first] + square + shift * shift * (before * count / window)
-            out[t + 1] = np.sqrt(total / window) * 100.0
+            high, low, fall = 0.0, np.inf, 0.0
+        seen = 0 if np.isnan(close[t]) else seen + 1
+        high, low = max(close[t], high), min(close[t], low)
+        fall = max(fall, 1.0 - close[t] / high)
+        first = t - window + 1
+        if seen < window:
+            out[t] = np.nan
+        elif first % window == 0:
+            out[t] = fall * 100.0
+        else:
+            out[t] = max(fall, falls[first], 1.0 - low / highs[first]) * 100.0
+
+
+@kernel("in f8[:], in f8[:], in f8[:], in i8, out f8[:]")
+def average_true_range(high, low, close, window, out):
+    """Wilder's average of the true range, in price, seeded with the mean of the first `window`, again after a gap.
+
+    high, low, close : (n_bars,). First value at `window`. Wilder (1978).
+    """
+    seen, average = 0, 0.0
+    out[:1] = np.nan
+    for t in range(1, close.shape[0]):
+        out[t] = np.nan
+        before = close[t - 1]
+        span = max(high[t] - low[t], abs(high[t] - before), abs(low[t] - before))
+        if np.isnan(high[t] + low[t] + before):
+            seen, average = 0, 0.0
+            continue
+        seen += 1
+        average += (span - average) / min(seen, window)
+        if seen >= window:
+            out[t] = average
 
 
 @device
@@ -142,3 +197,38 @@ def window_means(values, window, out):
             out[t] = mean
         else:
             out[t] = suffix[first] + (mean - suffix[first]) * (count / window)
+
+
+@device
+def window_moments(values, window, means, deviations):
+    """Mean and population deviation of the last `window` values at every t, NaN before window − 1 and where any is NaN.
+
+    Per part (count, mean, squares) by Welford, parts merged by Chan's formula; equal values have deviation 0.
+    """
+    n = values.shape[0]
+    suffix_means, suffix_squares = np.empty(n), np.empty(n)
+    for first in range(0, n, window):
+        mean, square = 0.0, 0.0
+        last = min(first + window, n)
+        for t in range(last - 1, first - 1, -1):
+            delta = values[t] - mean
+            mean += delta / (last - t)
+            square += delta * (values[t] - mean)
+            suffix_means[t], suffix_squares[t] = mean, square
+    mean, square, count = 0.0, 0.0, 0
+    for t in range(n):
+        if t % window == 0:
+            mean, square, count = 0.0, 0.0, 0
+        count += 1
+        delta = values[t] - mean
+        mean += delta / count
+        square += delta * (values[t] - mean)
+        first = t - window + 1
+        means[t], deviations[t] = np.nan, np.nan
+        if first >= 0 and count == window:
+            means[t], deviations[t] = mean, np.sqrt(square / window)
+        elif first >= 0:
+            shift = mean - suffix_means[first]
+            between = shift * shift * (count * (window - count) / window)
+            means[t] = suffix_means[first] + shift * (count / window)
+            deviations[t] = np.sqrt((suffix_squares[first] + square + between) / window)

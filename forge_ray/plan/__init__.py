@@ -4,7 +4,7 @@ from forge_ray.plan.compile import Need, Plan, compile_plan, series_key
 from forge_ray.plan.expressions import ALLOCATIONS, BITS, AxisRef, Expression, Op, axes_of, resolve
 from forge_ray.plan.lower import Site
 from forge_ray.plan.residual import Residual
-from forge_ray.plan.settings import Execution, Requirement, read_execution, read_requirements
+from forge_ray.plan.settings import Execution, Mode, Requirement, read_execution, read_requirements
 from forge_ray.plan.warnings import unit_warnings
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "AxisRef",
     "Execution",
     "Expression",
+    "Mode",
     "Need",
     "Op",
     "Plan",

@@ -35,11 +35,12 @@ MAX_ENUMERATED = 200_000
 
 
 class Need(msgspec.Struct, frozen=True):
-    """A ticker must have `bars` own bars before the first decision, because of a condition (or of a position)."""
+    """A ticker must have `bars` own bars before the first decision, because of a condition or of a position."""
 
     ticker: str
     bars: int
     because: str
+    is_signal: bool
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):
@@ -64,8 +65,8 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         for site in self.sites:
             for ticker, bars in self._needs_of(site):
                 found[ticker, site.name] = max(found.get((ticker, site.name), 0), bars)
-        held = (Need(ticker, 0, "position") for ticker in self.held)
-        return (*(Need(ticker, bars, because) for (ticker, because), bars in found.items()), *held)
+        held = (Need(ticker, 0, "position", False) for ticker in self.held)
+        return (*(Need(ticker, bars, because, True) for (ticker, because), bars in found.items()), *held)
 
     @property
     def look_back(self) -> int:
@@ -83,6 +84,14 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     def tickers(self) -> tuple[str, ...]:
         """Tickers that the space reads or holds, sorted."""
         return tuple(sorted({need.ticker for need in self.needs}))
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """Price fields that the space reads or trades at."""
+        series = (e for e in self._reachable if e.op is Op.SERIES)
+        metrics = {str(metric) for e in series for metric in self.values_of(e.parameters[0])}
+        read = {name for metric in metrics for name in INDICATOR_BY_NAME[metric].fields}
+        return tuple(sorted(read | set(self.execution.fields)))
 
     def values_of(self, parameter: Parameter) -> tuple[AxisValue, ...]:
         """Every value that a parameter takes over the space."""

@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
+from typing import Any, TypeAlias
 
 import msgspec
 
 from forge_ray.catalog import CASH_LIKE, METRIC_BY_NAME, SEGMENTS
 from forge_ray.errors import Problem, shown, unknown
+from forge_ray.tree.domains import read_signal_ticker as read_ticker
 
-MODES = ("CC",)
-REBALANCE = ("daily",)
+Reader: TypeAlias = Callable[[str, object], dict[str, Any]]
+
+PERIODS = ("daily", "weekly", "monthly", "quarterly", "yearly")
 CALENDARS = ("intersection",)
 NULL_RULES = ("cash", "else")
 MAX_LAG = 1_000
@@ -23,22 +26,68 @@ MAX_COST_BPS = 2_500
 MAX_BOUND = 1e15
 
 
-class Execution(msgspec.Struct, frozen=True):
-    """Fills, costs and conventions. `cash_rate` and `risk_free` are yearly rates, 1/252 of them per bar.
+class Mode(msgspec.Struct, frozen=True):
+    """Where a mode buys and sells. entry, exit : price fields. step : bars from the entry's bar to the exit's.
 
-    `start` is ``"common"`` or an ISO date; `null` says what an unknown gate holds: cash, or the else side.
+    carries : positions stay over the end of an interval. delay : bars by which information is older than the decision.
+    """
+
+    entry: str
+    exit: str
+    step: int
+    carries: bool
+    delay: int
+
+
+MODES: dict[str, Mode] = {
+    "CC": Mode("close", "close", 1, True, 0),
+    "CO": Mode("close", "open", 1, False, 0),
+    "OO": Mode("open", "open", 1, True, 1),
+    "OC": Mode("open", "close", 0, False, 1),
+}
+
+
+class Execution(msgspec.Struct, frozen=True):
+    """Fills, costs and conventions.
+
+    cost_bps : per side; `ticker_costs` holds (ticker, bps) that differ. rebalance : a period, ``"on_change"`` or
+    ``"threshold"`` with `threshold` in points of weight. start : ``"common"``, ``"earliest"`` or an ISO date.
+    null : what an unknown gate holds, cash or the else side. cash_rate, risk_free : yearly rates, 1/252 of them per
+    bar, or tickers.
     """
 
     mode: str = "CC"
     lag: int = 0
     cost_bps: float = 5.0
+    ticker_costs: tuple[tuple[str, float], ...] = ()
     rebalance: str = "daily"
+    threshold: float = 0.0
     start: str = "common"
     calendar: str = "intersection"
     null: str = "cash"
-    cash_rate: float = 0.0
-    risk_free: float = 0.0
+    cash_rate: float | str = 0.0
+    risk_free: float | str = 0.0
     cash_like: tuple[str, ...] = CASH_LIKE
+
+    @property
+    def fills(self) -> Mode:
+        """Where the mode buys and sells."""
+        return MODES[self.mode]
+
+    @property
+    def depends_on_path(self) -> bool:
+        """Whether the rule trades by what is held, not by the calendar alone."""
+        return self.rebalance in ("on_change", "threshold")
+
+    @property
+    def carried_tickers(self) -> tuple[str, ...]:
+        """Tickers that stand for a rate."""
+        return tuple(rate for rate in (self.cash_rate, self.risk_free) if isinstance(rate, str))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Price fields that fills need."""
+        return tuple(sorted({"close", self.fills.entry, self.fills.exit}))
 
 
 class Requirement(msgspec.Struct, frozen=True):
@@ -69,61 +118,86 @@ def read_execution(data: object, place: str) -> tuple[Execution, list[Problem]]:
             problems.append(unknown(at, "field", key, _READERS))
             continue
         try:
-            values[key] = _READERS[key](value)
+            values |= _READERS[key](key, value)
         except ValueError as error:
             problems.append(Problem(at, str(error)))
-    return Execution(**values), problems
+    execution = Execution(**values)
+    if execution.depends_on_path and not execution.fills.carries:
+        text = f"{execution.rebalance} with mode {execution.mode}, which sells everything inside each interval"
+        problems.append(Problem(f"{place}.rebalance", f"{text}; allowed: {', '.join(PERIODS)}"))
+    return execution, problems
 
 
-def _choice(*allowed: str):
-    def read(value: object) -> str:
+def _choice(*allowed: str) -> Reader:
+    def read(key: str, value: object) -> dict[str, Any]:
         if value not in allowed:
             raise ValueError(unknown("", "value", value, allowed).message)
-        return str(value)
+        return {key: str(value)}
 
     return read
 
 
-def _number(low: float, high: float):
-    def read(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise ValueError(f"expected a number from {low:g} to {high:g}, got {shown(value)}")
-        return float(value)
-
-    return read
+def _number(value: object, low: float, high: float, what: str = "a number") -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"expected {what} from {low:g} to {high:g}, got {shown(value)}")
+    return float(value)
 
 
-def _lag(value: object) -> int:
+def _lag(key: str, value: object) -> dict[str, Any]:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_LAG:
         raise ValueError(f"expected whole bars from 0 to {MAX_LAG}, got {shown(value)}")
-    return value
+    return {key: value}
 
 
-def _start(value: object) -> str:
-    if value == "common":
-        return "common"
+def _costs(key: str, value: object) -> dict[str, Any]:
+    """A number, or numbers by ticker with a default for all others."""
+    if not isinstance(value, dict):
+        return {key: _number(value, 0, MAX_COST_BPS, 'a number or {"default": …, "TICKER": …}')}
+    costs = {ticker: _number(bps, 0, MAX_COST_BPS, f"for {ticker} a number") for ticker, bps in value.items()}
+    default = costs.pop("default", Execution.__struct_defaults__[2])
+    return {key: default, "ticker_costs": tuple(sorted(costs.items()))}
+
+
+def _rebalance(key: str, value: object) -> dict[str, Any]:
+    if isinstance(value, dict) and list(value) == ["threshold"]:
+        return {key: "threshold", "threshold": _number(value["threshold"], 0, 100, "points of weight")}
+    allowed = (*PERIODS, "on_change")
+    if value not in allowed:
+        raise ValueError(unknown("", "value", value, (*allowed, '{"threshold": points}')).message)
+    return {key: value}
+
+
+def _rate(key: str, value: object) -> dict[str, Any]:
+    """A yearly rate or a ticker."""
+    return {key: read_ticker(value)} if isinstance(value, str) else {key: _number(value, -1, 1, "a ticker or a rate")}
+
+
+def _start(key: str, value: object) -> dict[str, Any]:
+    if value in ("common", "earliest"):
+        return {key: value}
     try:
-        return date.fromisoformat(value).isoformat()  # type: ignore[arg-type]
+        return {key: date.fromisoformat(value).isoformat()}  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise ValueError(f'expected "common" or a date as YYYY-MM-DD, got {shown(value)}') from None
+        text = f'expected "common", "earliest" or a date as YYYY-MM-DD, got {shown(value)}'
+        raise ValueError(text) from None
 
 
-def _tickers(value: object) -> tuple[str, ...]:
+def _tickers(key: str, value: object) -> dict[str, Any]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"expected a list of tickers, got {shown(value)}")
-    return tuple(sorted(set(value)))
+    return {key: tuple(sorted(set(value)))}
 
 
-_READERS = {
+_READERS: dict[str, Reader] = {
     "mode": _choice(*MODES),
     "lag": _lag,
-    "cost_bps": _number(0, MAX_COST_BPS),
-    "rebalance": _choice(*REBALANCE),
+    "cost_bps": _costs,
+    "rebalance": _rebalance,
     "start": _start,
     "calendar": _choice(*CALENDARS),
     "null": _choice(*NULL_RULES),
-    "cash_rate": _number(-1, 1),
-    "risk_free": _number(-1, 1),
+    "cash_rate": _rate,
+    "risk_free": _rate,
     "cash_like": _tickers,
 }
 

@@ -1,7 +1,21 @@
 """One execution of a sweep, what it would do, and what it left behind."""
 
+from forge_ray.run.deciding import branch_sweep, explain_decision, tree_sweep
 from forge_ray.run.execution import Executor, Prepared, Progress, Result, execute, prepare, sharpe_by_luck
 from forge_ray.run.explanation import explain
 from forge_ray.run.reading import Run
 
-__all__ = ["Executor", "Prepared", "Progress", "Result", "Run", "execute", "explain", "prepare", "sharpe_by_luck"]
+__all__ = [
+    "Executor",
+    "Prepared",
+    "Progress",
+    "Result",
+    "Run",
+    "branch_sweep",
+    "execute",
+    "explain",
+    "explain_decision",
+    "prepare",
+    "sharpe_by_luck",
+    "tree_sweep",
+]

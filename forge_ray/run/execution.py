@@ -13,8 +13,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -25,9 +25,9 @@ from forge_ray.catalog import BARS_PER_YEAR
 from forge_ray.cluster.work import Done, Work
 from forge_ray.data import load
 from forge_ray.engine import METRIC_COLUMNS, BoundPlan, bind
-from forge_ray.errors import CapacityError, IncompleteRunError, Problem
+from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, unknown
 from forge_ray.plan import compile_plan
-from forge_ray.store import LocalStore, write_payload
+from forge_ray.store import LocalStore, Part, SqliteSink, write_payload
 from forge_ray.sweep import Sweep
 
 MIN_BLOCKS = 64
@@ -88,12 +88,13 @@ def prepare(sweep: Sweep) -> Prepared:
     panel = load(
         source.source,
         plan.tickers,
-        benchmark=sweep.benchmark,
+        carried=[*([sweep.benchmark] if sweep.benchmark else []), *plan.execution.carried_tickers],
+        fields=plan.fields,
         start=source.start,
         end=source.end,
         clean=source.clean,
     )
-    bound = bind(plan, panel, sweep.split, sweep.requirements, sweep.keep, sweep.tree_names)
+    bound = bind(plan, panel, sweep.split, sweep.benchmark, sweep.requirements, sweep.keep, sweep.tree_names)
     return Prepared(sweep, bound, sweep.run_id(panel.fingerprint))
 
 
@@ -105,9 +106,13 @@ def execute(
     fresh: bool = False,
     take_over: bool = False,
     block_size: int | None = None,
+    sink: str | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Result:
-    """Run what is missing and finish. `fresh` throws an existing run of the same sweep away first."""
+    """Run what is missing and finish.
+
+    fresh : throw an existing run of the same sweep away first. sink : ``"sqlite"`` keeps the rows in a SQLite table.
+    """
     began = time.perf_counter()
     grid = prepared.bound.plan.grid
     check_capacity(prepared, out)
@@ -120,8 +125,9 @@ def execute(
     with closing(store):
         store.keep_job(jsontext.write(prepared.sweep.job).encode())
         computed = 0
-        if next(store.missing(), None):
-            computed = _compute(prepared, executor, store, began, on_progress)
+        with _sink(store, sink) as keep_rows:
+            if next(store.missing(), None):
+                computed = _compute(prepared, executor, store, keep_rows, began, on_progress)
         if not store.finished:
             store.finish(_summary(store, prepared))
         summary = store.summary()
@@ -166,7 +172,12 @@ def sharpe_by_luck(n_trials: int, n_days: int) -> float | None:
 
 
 def _compute(
-    prepared: Prepared, executor: Executor, store: LocalStore, began: float, on_progress: Callable[[Progress], None]
+    prepared: Prepared,
+    executor: Executor,
+    store: LocalStore,
+    keep_rows: Callable[[Part], None],
+    began: float,
+    on_progress: Callable[[Progress], None],
 ) -> int:
     """Evaluate and commit the missing blocks; returns how many branches that were."""
     bound, computed = prepared.bound, 0
@@ -177,12 +188,26 @@ def _compute(
             if done.payload is not None:
                 write_payload(store.path, done.receipt.parts[0], done.payload)
             store.commit([done.receipt])
+            keep_rows(done.receipt.parts[0])
             counts = store.counts()
             computed += done.receipt.counts["branches"]
             on_progress(Progress(counts["branches"], total, computed, counts["passed"], time.perf_counter() - began))
     if next(store.missing(), None) is not None:
         raise IncompleteRunError(f"{store.path}: blocks are missing; run the same command again to go on")
     return computed
+
+
+@contextmanager
+def _sink(store: LocalStore, kind: str | None) -> Iterator[Callable[[Part], None]]:
+    """What else happens to the rows of a committed part."""
+    if kind is None:
+        yield lambda part: None
+        return
+    if kind != "sqlite":
+        raise InputError([unknown("--sink", "sink", kind, ("sqlite",))])
+    with closing(SqliteSink(store)) as sqlite:
+        sqlite.catch_up()
+        yield sqlite.add
 
 
 def _summary(store: LocalStore, prepared: Prepared) -> dict[str, Any]:

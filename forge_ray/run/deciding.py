@@ -1,0 +1,66 @@
+"""Single decisions: why a tree held what it held on a day, and what it holds now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forge_ray import jsontext
+from forge_ray.data import as_day
+from forge_ray.engine import Cache, decision_at
+from forge_ray.errors import InputError, Problem
+from forge_ray.run.execution import Prepared, prepare
+from forge_ray.run.reading import Run
+from forge_ray.sweep import Sweep, parse_job, with_settings
+from forge_ray.tree import Grid, fill
+
+CACHE_BYTES = 64 * 2**20
+
+
+def tree_sweep(path: str | Path, data: str, settings: Iterable[str] = ()) -> Sweep:
+    """The sweep of one branch that a tree file is: the tree as written, on a source, with overrides."""
+    job = {"name": Path(path).stem, "data": data, "tree": jsontext.read_file(path)}
+    return parse_job(with_settings(job, settings), folder=Path.cwd())
+
+
+def branch_sweep(run: Run, branch: int) -> Sweep:
+    """The sweep of one branch of a run: its concrete tree, everything else as in the run."""
+    sweep = run.sweep()
+    if not 0 <= branch < sweep.grid.size:
+        raise InputError([Problem(f"branch {branch}", f"not in this space; allowed: 0 to {sweep.grid.size - 1:,}")])
+    tree, values = sweep.grid[branch]
+    filled = fill(sweep.trees[tree], values)
+    return replace(sweep, trees=(filled,), tree_names=(sweep.tree_names[tree],), grid=Grid((), (frozenset(),)))
+
+
+def explain_decision(sweep: Sweep, day: date | None) -> dict[str, Any]:
+    """The decision of a day (the last bar without one) as plain JSON values: path, conditions, weights.
+
+    Raises `InputError` if the calendar has no such day, naming its neighbours.
+    """
+    prepared = prepare(sweep)
+    t = len(prepared.bound.panel.dates) - 1 if day is None else _bar(prepared, day)
+    decision = asdict(decision_at(prepared.bound, t, Cache(CACHE_BYTES)))
+    cash = 1.0 - sum(decision["weights"].values())
+    decision |= {"date": decision["date"].isoformat(), "information": decision["information"].isoformat()}
+    decision["traded"] = t >= prepared.bound.start
+    return decision | {"cash": cash, "nodes": [_plain(node) for node in decision["nodes"]]}
+
+
+def _bar(prepared: Prepared, day: date) -> int:
+    panel = prepared.bound.panel
+    t = int(np.searchsorted(panel.dates, as_day(day)))
+    if t < len(panel.dates) and panel.date(t) == day:
+        return t
+    near = [panel.date(k).isoformat() for k in (t - 1, t) if 0 <= k < len(panel.dates)]
+    raise InputError([Problem(f"date {day}", f"not on the calendar; its neighbours are {' and '.join(near)}")])
+
+
+def _plain(node: dict[str, Any]) -> dict[str, Any]:
+    conditions = [{name: None if value != value else value for name, value in c.items()} for c in node["conditions"]]
+    return {**node, "conditions": conditions, "holds": list(node["holds"])}
