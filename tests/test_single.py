@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 from datetime import date
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from harness import bound_of
 from random_trees import random_bars
 
 from forge_ray.engine import Cache, branch_bars, evaluate
 from forge_ray.errors import InputError
-from forge_ray.run import explain_decision
+from forge_ray.run import backtest, explain_decision
 from forge_ray.sweep import parse_job
 
 RULES = ("daily", "weekly", "on_change", {"threshold": 3})
@@ -63,6 +65,30 @@ def test_a_decision_names_its_path_values_and_distances():
     assert calm["distance"] == pytest.approx(2.5 - calm["left"])
     assert decision["weights"] == {"KO": 0.5}
     assert decision["cash"] == 0.5
+
+
+def test_a_backtest_writes_what_its_metrics_say(tmp_path: Path):
+    found = backtest(parse_job(JOB), tmp_path / "out")
+    assert len(found["files"]) == 6
+    returns, weights, trades = (
+        pl.read_parquet(tmp_path / "out" / f"{n}.parquet") for n in ("returns", "weights", "trades")
+    )
+    full = found["metrics"]["full"]
+    assert returns["equity"][-1] - 1 == pytest.approx(full["total_return"], abs=1e-12)
+    assert -returns["drawdown"].min() == pytest.approx(full["max_drawdown"], abs=1e-12)
+    assert weights.columns == ["date", "AAPL", "KO", "CASH"]
+    assert trades.filter(pl.col("before") == 0)["date"].n_unique() > 10
+    assert returns["net"].max() == found["best_days"][0]["net"]
+    assert returns["net"].min() == found["worst_days"][0]["net"]
+    written = pl.read_csv(tmp_path / "out" / "returns.csv")
+    assert written["net"].to_list() == returns["net"].to_list()
+
+
+def test_a_backtest_of_several_branches_is_refused(tmp_path: Path):
+    swept = {**JOB, "axes": {"w": {"paths": ["gate.dip.window"], "values": "5..6"}}}
+    with pytest.raises(InputError, match="2 branches; a backtest has one"):
+        backtest(parse_job(swept), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_last_decision_is_that_of_the_last_bar():

@@ -13,6 +13,7 @@ from forge_ray.cli import text
 from forge_ray.cli.doctor import diagnose, report_lines
 from forge_ray.errors import InputError, Problem
 from forge_ray.run import Executor, Result, Run, branch_sweep, execute, explain_decision, prepare, tree_sweep
+from forge_ray.run import backtest as run_backtest
 from forge_ray.run import explain as explain_plan
 from forge_ray.sweep import Sweep, parse_job, read_job
 from forge_ray.tree import parse_tree
@@ -85,6 +86,14 @@ def explain(target: Path, what: list[str], *, data: str, settings: list[str], as
     else:
         sweep = tree_sweep(target, data, settings)
     _show_decision(sweep, _day(what[-1]), as_json)
+
+
+def backtest(tree: Path, out: Path, *, data: str, settings: list[str], as_json: bool) -> None:
+    found = run_backtest(tree_sweep(tree, data, settings), out)
+    if as_json:
+        print(jsontext.write(found))
+    else:
+        text.show_backtest(found)
 
 
 def today(tree: Path, *, data: str, settings: list[str], as_json: bool) -> None:

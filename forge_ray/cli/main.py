@@ -152,6 +152,20 @@ def explain(
 
 
 @app.command()
+def backtest(
+    tree: Annotated[Path, typer.Argument(help="Tree file.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for returns, weights and trades.")],
+    data: DataOption = "sample:us20",
+    settings: SetOption = [],
+    as_json: JsonOption = False,
+) -> None:
+    """One tree: all metrics, best and worst days; returns, weights and trades as Parquet and CSV."""
+    from forge_ray.cli import commands
+
+    commands.backtest(tree, out, data=data, settings=settings, as_json=as_json)
+
+
+@app.command()
 def today(
     tree: Annotated[Path, typer.Argument(help="Tree file.", show_default=False)],
     data: DataOption = "sample:us20",

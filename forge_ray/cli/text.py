@@ -196,6 +196,20 @@ def show_branch(report: Mapping[str, Any]) -> None:
     print(jsontext.write(report["tree"]))
 
 
+def show_backtest(found: Mapping[str, Any]) -> None:
+    """One tree: a table of metrics by segment, best and worst days, the files."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in (found["name"], *SEGMENTS):
+        table.add_column(name, justify="left" if name == found["name"] else "right")
+    for metric in METRICS:
+        values = (found["metrics"][segment][metric.name] for segment in SEGMENTS)
+        table.add_row(metric.name, *(metric_text(metric.name, value) for value in values))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    for title, days in (("best days", found["best_days"]), ("worst days", found["worst_days"])):
+        print(f"{title}: " + ", ".join(f"{day['date']} {day['net']:+.2%}" for day in days))
+    print("\n".join(found["files"]))
+
+
 def _metric_or_reason(report: Mapping[str, Any], segment: str, metric: str) -> str:
     value = report["metrics"][segment][metric]
     return report["nulls"][f"{segment}.{metric}"] if value is None else metric_text(metric, value)

@@ -1,5 +1,6 @@
 """One execution of a sweep, what it would do, and what it left behind."""
 
+from forge_ray.run.backtest import backtest
 from forge_ray.run.deciding import branch_sweep, explain_decision, tree_sweep
 from forge_ray.run.execution import Executor, Prepared, Progress, Result, execute, prepare, sharpe_by_luck
 from forge_ray.run.explanation import explain
@@ -11,6 +12,7 @@ __all__ = [
     "Progress",
     "Result",
     "Run",
+    "backtest",
     "branch_sweep",
     "execute",
     "explain",
