@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,25 +46,29 @@ class Finished(NamedTuple):
         return json.loads(self.out)
 
 
+# The peak memory of a child counts from the fork, when it is as large as its parent still; so a small process of its
+# own starts the command and tells what it used.
+LAUNCHER = """
+import json, resource, subprocess, sys
+code = subprocess.run(sys.argv[2:]).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+open(sys.argv[1], "w").write(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss]))
+sys.exit(code)
+"""
+
+
 def forge_ray(*arguments: str | Path, folder: Path) -> Finished:
-    """Run the command in `folder`, its output in files, so that its time and peak memory can be asked for.
+    """Run the command in `folder` and measure it.
 
     Time is that of the processor, so that a busy machine does not fail a test.
     """
-    files = [folder.parent / f"{folder.name}.{stream}" for stream in ("out", "err")]
+    usage = folder.parent / f"{folder.name}.usage"
     command = [sys.executable, "-m", "forge_ray.cli.main", *map(str, arguments)]
-    with files[0].open("w") as out, files[1].open("w") as err:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    launched = [sys.executable, "-c", LAUNCHER, str(usage), *command]
+    done = subprocess.run(launched, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    cpu_seconds, peak = json.loads(usage.read_text())
     unit = 1 if sys.platform == "darwin" else 1024
-    return Finished(
-        process.returncode,
-        files[0].read_text(),
-        files[1].read_text(),
-        usage.ru_utime + usage.ru_stime,
-        usage.ru_maxrss * unit,
-    )
+    return Finished(done.returncode, done.stdout, done.stderr, cpu_seconds, peak * unit)
 
 
 @pytest.fixture
