@@ -68,9 +68,9 @@ def rows(path: Path) -> pl.DataFrame:
 def attempts(path: Path) -> list[str]:
     """Attempt of every committed part, as its file name tells."""
     store = LocalStore.read(path)
-    parts = sorted((path / "rows").glob("*.parquet"))
+    names = [Path(part.path).stem for part in store.parts()]
     store.close()
-    return [part.stem.split("-")[2] for part in parts]
+    return [name.split("-")[2] for name in names]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -233,5 +233,7 @@ def _own_sigterm() -> Iterator[None]:
         yield
         return
     handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
