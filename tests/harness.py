@@ -23,9 +23,11 @@ def history(ticker: str, bars: Sequence[tuple]) -> History:
     return History(ticker, days, columns[-1], {}, others)
 
 
-def panel_of(prices: Prices, tickers: Sequence[str], carried: Sequence[str] = ()) -> Panel:
+def panel_of(
+    prices: Prices, tickers: Sequence[str], carried: Sequence[str] = (), calendar: str = "intersection"
+) -> Panel:
     histories = [history(ticker, prices[ticker]) for ticker in tickers]
-    return build_panel(histories, [history(ticker, prices[ticker]) for ticker in sorted(set(carried))])
+    return build_panel(histories, [history(ticker, prices[ticker]) for ticker in sorted(set(carried))], calendar)
 
 
 def grid_of(trees: Sequence[Tree], axes: Mapping[str, Sequence] | None = None, where: Sequence[str] = ()) -> Grid:
@@ -51,7 +53,7 @@ def bound_of(
     assert not problems
     plan = compile_plan(parsed, grid_of(parsed, axes, where), settings)
     carried = [*([benchmark] if benchmark else []), *settings.carried_tickers]
-    panel = panel_of(prices, sorted({*plan.tickers, *tickers}), carried)
+    panel = panel_of(prices, sorted({*plan.tickers, *tickers}), carried, settings.calendar)
     return bind(plan, panel, parse_split(split or {"holdout": "30%"}, "split"), benchmark, tuple(requirements))
 
 

@@ -468,7 +468,7 @@ JOBS = [
         "soon",
         ("execution.start", '"common"', "YYYY-MM-DD", "'soon'"),
     ),
-    Row("unknown calendar", ("execution", "calendar"), "union", ("execution.calendar", "'union'", "intersection")),
+    Row("unknown calendar", ("execution", "calendar"), "both", ("execution.calendar", "'both'", "intersection, union")),
     Row("unknown null rule", ("execution", "null"), "then", ("execution.null", "'then'", "cash, else")),
     Row("cash rate as percent", ("execution", "cash_rate"), 4.5, ("execution.cash_rate", "from -1 to 1", "4.5")),
     Row("risk-free rate is text", ("execution", "risk_free"), "2%", ("execution.risk_free", "'2%'")),

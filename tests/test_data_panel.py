@@ -52,9 +52,43 @@ def test_own_bars_keep_the_dates_that_the_calendar_drops():
     own = panel_of(THREE, ["A", "B", "C"]).bars
     assert [as_date(d).day for d in own[1].dates] == [3, 6, 7]
     assert own[1].close.tolist() == [20.0, 21.0, 22.0]
-    assert own[0].place.tolist() == [0, 1, -1, 2, 3]
-    assert own[1].place.tolist() == [-1, -1, 2]
-    assert own[2].place.tolist() == [0, 1, -1, 2, 3]
+    assert own[0].shown.tolist() == [0, 1, 3, 4]
+    assert own[1].shown.tolist() == [-1, -1, 2, -1]
+    assert own[2].shown.tolist() == [0, 1, 3, 4]
+
+
+def test_the_union_calendar_of_three_tickers_made_by_hand():
+    """Every date counts; a ticker alive without a bar shows its last one, for prices and for indicators."""
+    panel = panel_of(THREE, ["C", "A", "B"], "I", calendar="union")
+    assert days_of(panel) == [1, 2, 3, 6, 7, 8]
+    expected = [
+        [10.0, 11.0, 11.0, 13.0, 14.0, 15.0],
+        [NAN, NAN, 20.0, 21.0, 22.0, NAN],
+        [30.0, 31.0, 32.0, 32.0, 33.0, 34.0],
+    ]
+    np.testing.assert_array_equal(panel.close, expected)
+    np.testing.assert_array_equal(panel.carried["I"]["close"], [NAN, 100.0, 101.0, 102.0, 102.0, 103.0])
+    assert panel.dropped == {"A": 0, "B": 0, "C": 0}
+    assert panel.filled == {"A": 1, "B": 0, "C": 1}
+    indicator = np.array([NAN, 1.0, 2.0, 3.0, 4.0])
+    np.testing.assert_array_equal(panel.bars[2].on_calendar(indicator), [NAN, 1.0, 2.0, 2.0, 3.0, 4.0])
+
+
+def test_a_filled_date_has_the_last_close_in_every_field():
+    prices = {
+        "A": [(day(1), 1.0, 9.0, 0.5, 8.0), (day(3), 2.0, 9.5, 0.6, 7.0)],
+        "B": [(day(d), 5.0, 6.0, 4.0, 5.5) for d in (1, 2, 3)],
+    }
+    panel = panel_of(prices, ["A", "B"], calendar="union")
+    np.testing.assert_array_equal(panel.field("open")[0], [1.0, 8.0, 2.0])
+    np.testing.assert_array_equal(panel.field("high")[0], [9.0, 8.0, 9.5])
+    np.testing.assert_array_equal(panel.close[0], [8.0, 8.0, 7.0])
+
+
+def test_without_holidays_both_calendars_are_one_panel():
+    prices = {"A": bars({1: 1.0, 2: 2.0, 3: 3.0}), "B": bars({2: 5.0, 3: 6.0})}
+    both = [panel_of(prices, ["A", "B"], calendar=calendar) for calendar in ("intersection", "union")]
+    assert both[0].fingerprint == both[1].fingerprint
 
 
 def test_a_late_listing_does_not_cut_the_others():
@@ -103,9 +137,23 @@ def test_the_calendar_is_where_every_ticker_alive_has_a_bar(lives: list[set[int]
         np.testing.assert_array_equal(panel.close[k], [1.0 + d if d in life else NAN for d in expected])
         assert panel.dropped[f"T{k}"] == len(life - set(expected))
         own = panel.bars[k]
-        on = own.place >= 0
-        assert (panel.dates[own.place[on]] == own.dates[on]).all()
-        assert not np.isin(own.dates[~on], panel.dates).any()
+        alive = own.shown >= 0
+        assert (panel.dates[alive] == own.dates[own.shown[alive]]).all()
+        assert not own.carried.any()
+
+
+@given(st.lists(st.sets(st.integers(1, 25), min_size=1), min_size=1, max_size=5))
+def test_the_union_calendar_shows_the_last_bar_of_every_ticker_alive(lives: list[set[int]]):
+    prices = {f"T{k}": bars({d: 1.0 + d for d in sorted(life)}) for k, life in enumerate(lives)}
+    panel = panel_of(prices, list(prices), calendar="union")
+    dates = sorted(set().union(*lives))
+    assert days_of(panel) == dates
+    for k, life in enumerate(lives):
+        expected = [
+            1.0 + max(e for e in life if e <= d) if min(life) <= d <= max(life) else NAN for d in dates
+        ]  # fmt: skip
+        np.testing.assert_array_equal(panel.close[k], expected)
+        assert panel.filled[f"T{k}"] == sum(min(life) <= d <= max(life) and d not in life for d in dates)
 
 
 def test_a_panel_needs_a_ticker():
@@ -123,14 +171,14 @@ def test_tickers_without_a_common_date_cannot_be_traded():
 
 def arrays_of(panel: Panel) -> list[np.ndarray]:
     assert panel.carried["I"]["close"] is not None
-    own = [array for bar in panel.bars for array in (bar.dates, bar.close, bar.place)]
+    own = [array for bar in panel.bars for array in (bar.dates, bar.close, bar.shown, bar.carried)]
     return [panel.dates, panel.close, panel.carried["I"]["close"], *own]
 
 
-def test_arrays_are_read_only_contiguous_and_64_bit():
+def test_arrays_are_read_only_and_contiguous():
     for array in arrays_of(panel_of(THREE, ["A", "B", "C"], "I")):
         assert array.flags.c_contiguous
-        assert array.dtype in (np.float64, np.int64)
+        assert array.dtype in (np.float64, np.int64, np.bool_)
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0
 

@@ -64,6 +64,7 @@ def full_plan_lines(e: Mapping[str, Any]) -> list[str]:
     lines.append("conditions, share of traded bars on which each is true:")
     lines += [f"  {_rate_text(rate, e['trees'])}" for rate in e["condition_rates"]]
     lines += [f"dropped dates: {ticker} {n:,}" for ticker, n in e["dropped_dates"].items()]
+    lines += [f"dates without a bar, at the last close: {ticker} {n:,}" for ticker, n in e["filled_dates"].items()]
     lines += [f"cleaned {ticker}: {counts}" for ticker, counts in e["cleaned"].items()]
     return lines
 

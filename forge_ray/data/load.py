@@ -39,6 +39,7 @@ def load(
     start: date | None = None,
     end: date | None = None,
     clean: Iterable[str] = (),
+    calendar: str = "intersection",
 ) -> Panel:
     """Load tickers from a source and build the panel.
 
@@ -50,6 +51,7 @@ def load(
     start, end : bars outside do not exist, also not for indicators.
     clean : what to mend instead of refusing, in this order: ``sort``, ``drop_duplicates`` (the last row of a date
     stays), ``drop_invalid`` (rows whose price is missing, infinite, zero or negative).
+    calendar : "intersection" or "union", see `build_panel`.
     CASH is never loaded, whatever the source has under that name.
     Raises `DataError` with every problem of every ticker.
     """
@@ -69,7 +71,7 @@ def load(
     if problems:
         raise DataError(problems)
     found = {name: history for name, history in histories.items() if history is not None}
-    return build_panel([found[name] for name in wanted], [found[name] for name in beside])
+    return build_panel([found[name] for name in wanted], [found[name] for name in beside], calendar)
 
 
 def _open(source: str) -> tuple[list[str], Reader]:

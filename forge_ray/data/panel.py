@@ -1,7 +1,7 @@
 """`Panel`: the market as everything else sees it.
 
-A ticker keeps its own bars for indicators; the calendar aligns closes for accounting. All arrays are read-only,
-C-contiguous float64 or int64 (days since 1970-01-01), so that an object store can share them without copying.
+A ticker keeps its own bars for indicators; the calendar aligns closes for accounting. All arrays are read-only
+and C-contiguous, dates int64 days since 1970-01-01, so that an object store can share them without copying.
 """
 
 from __future__ import annotations
@@ -37,20 +37,39 @@ class History:
 
 @dataclass(frozen=True, eq=False)
 class OwnBars:
-    """A ticker's own bars. place : (n,) int64 index of each bar on the calendar, −1 where its date was dropped.
+    """A ticker's own bars, n of them.
 
-    others : (n,) per further field.
+    others : (n,) per further field. shown : (n_bars,) int64 own bar that each date of the calendar shows, −1 where the
+    ticker is not alive. carried : (n_bars,) bool, where that bar is of an earlier date.
     """
 
     ticker: str
     dates: np.ndarray
     close: np.ndarray
-    place: np.ndarray
+    shown: np.ndarray
+    carried: np.ndarray
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def field(self, name: str) -> np.ndarray:
         """(n,) of a field."""
         return self.close if name == "close" else self.others[name]
+
+    def on_calendar(self, values: np.ndarray) -> np.ndarray:
+        """(n_bars,) of values of the own bars (n,), as each date shows them; NaN where the ticker is not alive."""
+        return np.where(self.shown >= 0, values[self.shown], np.nan)
+
+    def prices(self, name: str) -> np.ndarray:
+        """(n_bars,) of a field for accounting: on a date without an own bar every price is the last close."""
+        return (
+            self.on_calendar(self.close)
+            if name == "close"
+            else np.where(self.carried, self.on_calendar(self.close), self.on_calendar(self.others[name]))
+        )
+
+    @property
+    def n_dropped(self) -> int:
+        """Own dates that the calendar leaves out."""
+        return len(self.dates) - int(((self.shown >= 0) & ~self.carried).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +81,8 @@ class Panel:
     others : (n_tickers, n_bars) per further field that was asked for.
     carried : close and further fields (n_bars,) of tickers that are not part of the calendar, such as the benchmark:
     carried forward over missing dates, NaN before their first bar.
-    dropped : own dates per ticker that are not on the calendar. cleaned : counts per ticker and policy.
+    dropped : own dates per ticker that are not on the calendar. filled : dates of the calendar, per ticker, on which it
+    is alive without a bar and shows its last one. cleaned : counts per ticker and policy.
     fingerprint : 32 hex digits over tickers, dates, all fields and carried tickers; compare panels by it.
     """
 
@@ -73,6 +93,7 @@ class Panel:
     others: Mapping[str, np.ndarray]
     carried: Mapping[str, Mapping[str, np.ndarray]]
     dropped: Mapping[str, int]
+    filled: Mapping[str, int]
     cleaned: Mapping[str, Mapping[str, int]]
     fingerprint: str
 
@@ -105,27 +126,31 @@ def as_day(day: date) -> int:
     return (day - EPOCH).days
 
 
-def build_panel(histories: Iterable[History], carried: Iterable[History] = ()) -> Panel:
-    """Put histories on their calendar: the dates on which every ticker alive has a bar, alive being from its first to
-    its last bar. Tickers that are only carried never change it. Raises `DataError` without a ticker; with one the
-    calendar has a date, since all that are alive on the very first date start there."""
+def build_panel(histories: Iterable[History], carried: Iterable[History] = (), calendar: str = "intersection") -> Panel:
+    """Put histories on their calendar; a ticker is alive from its first to its last bar.
+
+    calendar : ``"intersection"``, the dates on which every ticker alive has a bar, or ``"union"``, the dates on which
+    any has one; there a ticker alive without a bar shows its last one. Tickers that are only carried never change it.
+    Raises `DataError` without a ticker; with one the calendar has a date, since all that are alive on the very first
+    date start there.
+    """
     ordered = sorted(histories, key=lambda history: history.ticker)
     if not ordered:
         raise DataError([Problem("data", "no ticker to load; allowed: at least one besides CASH")])
-    calendar = _calendar(ordered)
-    bars = tuple(_own_bars(history, calendar) for history in ordered)
-    beside = {history.ticker: _carried(history, calendar) for history in carried}
-    names = bars[0].others if bars else {}
+    dates = _CALENDARS[calendar](ordered)
+    bars = tuple(_own_bars(history, dates) for history in ordered)
+    beside = {history.ticker: _carried(history, dates) for history in carried}
     return Panel(
         tickers=tuple(own.ticker for own in bars),
-        dates=frozen(calendar),
+        dates=frozen(dates),
         bars=bars,
-        close=_aligned(bars, "close", len(calendar)),
-        others={name: _aligned(bars, name, len(calendar)) for name in names},
+        close=_prices(bars, "close"),
+        others={name: _prices(bars, name) for name in bars[0].others},
         carried=beside,
-        dropped={own.ticker: int((own.place < 0).sum()) for own in bars},
+        dropped={own.ticker: own.n_dropped for own in bars},
+        filled={own.ticker: int(own.carried.sum()) for own in bars},
         cleaned={history.ticker: dict(history.cleaned) for history in ordered if history.cleaned},
-        fingerprint=_fingerprint(bars, calendar, beside),
+        fingerprint=_fingerprint(bars, dates, beside),
     )
 
 
@@ -136,8 +161,12 @@ def frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _calendar(histories: list[History]) -> np.ndarray:
-    union = np.unique(np.concatenate([history.dates for history in histories]))
+def _union(histories: list[History]) -> np.ndarray:
+    return np.unique(np.concatenate([history.dates for history in histories]))
+
+
+def _intersection(histories: list[History]) -> np.ndarray:
+    union = _union(histories)
     alive, present = np.zeros(len(union), np.int64), np.zeros(len(union), np.int64)
     for history in histories:
         places = np.searchsorted(union, history.dates)
@@ -146,20 +175,20 @@ def _calendar(histories: list[History]) -> np.ndarray:
     return union[alive == present]
 
 
+_CALENDARS = {"intersection": _intersection, "union": _union}
+CALENDARS = tuple(_CALENDARS)
+
+
 def _own_bars(history: History, calendar: np.ndarray) -> OwnBars:
-    place = np.searchsorted(calendar, history.dates)
-    on_calendar = calendar[np.minimum(place, len(calendar) - 1)] == history.dates
-    place = np.where(on_calendar, place, -1).astype(np.int64)
+    last = np.searchsorted(history.dates, calendar, side="right") - 1
+    shown = np.where((last >= 0) & (calendar <= history.dates[-1]), last, -1)
+    carried = (shown >= 0) & (history.dates[shown] != calendar)
     others = {name: frozen(values) for name, values in history.others.items()}
-    return OwnBars(history.ticker, frozen(history.dates), frozen(history.close), frozen(place), others)
+    return OwnBars(history.ticker, frozen(history.dates), frozen(history.close), frozen(shown), frozen(carried), others)
 
 
-def _aligned(bars: tuple[OwnBars, ...], name: str, n_bars: int) -> np.ndarray:
-    values = np.full((len(bars), n_bars), np.nan)
-    for row, own in enumerate(bars):
-        kept = own.place >= 0
-        values[row, own.place[kept]] = own.field(name)[kept]
-    return frozen(values)
+def _prices(bars: tuple[OwnBars, ...], name: str) -> np.ndarray:
+    return frozen(np.stack([own.prices(name) for own in bars]))
 
 
 def _carried(history: History, calendar: np.ndarray) -> dict[str, np.ndarray]:

@@ -112,10 +112,7 @@ class Evaluator:
         own = self.panel.bars[self.panel.row(ticker)]
         computed = np.empty(len(own.close))
         INDICATOR_KERNELS[metric](*(own.field(name) for name in INDICATOR_BY_NAME[metric].fields), window, computed)
-        aligned = np.full(self.n_bars, np.nan)
-        on_calendar = own.place >= 0
-        aligned[own.place[on_calendar]] = computed[on_calendar]
-        return aligned
+        return own.on_calendar(computed)
 
     def _joined(self, op: Op, operands: tuple[int, ...], values: Mapping[int, AxisValue]) -> np.ndarray:
         """Kleene: an AND is true where all are, false where any is; an OR the other way round; none = false."""

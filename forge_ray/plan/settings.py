@@ -19,7 +19,7 @@ from forge_ray.tree.domains import read_signal_ticker as read_ticker
 Reader: TypeAlias = Callable[[str, object], dict[str, Any]]
 
 PERIODS = ("daily", "weekly", "monthly", "quarterly", "yearly")
-CALENDARS = ("intersection",)
+CALENDARS = ("intersection", "union")
 NULL_RULES = ("cash", "else")
 MAX_LAG = 1_000
 MAX_COST_BPS = 2_500

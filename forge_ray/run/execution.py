@@ -93,6 +93,7 @@ def prepare(sweep: Sweep) -> Prepared:
         start=source.start,
         end=source.end,
         clean=source.clean,
+        calendar=sweep.execution.calendar,
     )
     bound = bind(plan, panel, sweep.split, sweep.benchmark, sweep.requirements, sweep.keep, sweep.tree_names)
     return Prepared(sweep, bound, sweep.run_id(panel.fingerprint))

@@ -43,6 +43,7 @@ def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any
         "held": list(plan.held),
         "benchmark": sweep.benchmark,
         "dropped_dates": {ticker: n for ticker, n in panel.dropped.items() if n},
+        "filled_dates": {ticker: n for ticker, n in panel.filled.items() if n},
         "cleaned": panel.cleaned,
         "condition_rates": [rate.__dict__ for rate in rates],
         "warnings": warnings,
