@@ -46,7 +46,7 @@ def sweep(
 
     tree : a tree written in Python or as JSON, or several as a mapping of names to trees.
     axes : the axes that are not written in the tree; those named here come first, the last of all is the fastest.
-    fields : the other fields of a job: name, benchmark, where, execution, split, require, keep.
+    fields : the other fields of a job: name, benchmark, calls, where, execution, split, require, keep.
     Raises `InputError` with every mistake.
     """
     several = isinstance(tree, Mapping) and "kind" not in tree

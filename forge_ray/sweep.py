@@ -38,6 +38,8 @@ from forge_ray.tree import (
     axis_values,
     canonical,
     digest,
+    expand,
+    read_calls,
     read_tree,
     unused_axes,
     uses,
@@ -49,7 +51,20 @@ ENGINE_VERSION = 1
 """Raised by hand whenever the meaning of a stored number changes."""
 
 _AXIS_ID = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_FIELDS = ("name", "data", "benchmark", "tree", "trees", "axes", "where", "execution", "split", "require", "keep")
+_FIELDS = (
+    "name",
+    "data",
+    "benchmark",
+    "tree",
+    "trees",
+    "calls",
+    "axes",
+    "where",
+    "execution",
+    "split",
+    "require",
+    "keep",
+)
 _DATA_FIELDS = ("source", "start", "end", "clean")
 KEEP = ("all", "passing")
 
@@ -154,10 +169,12 @@ class _JobReader:
     def __init__(self, job: dict, folder: Path):
         self.job, self.folder = job, folder
         self.raw_trees: dict[str, object] = {}
+        self.calls: dict[str, Tree] = {}
         self.trees_are_whole = True
         self.problems: list[Problem] = [unknown(key, "field", key, _FIELDS) for key in job if key not in _FIELDS]
 
     def sweep(self) -> Sweep:
+        self.calls = self.definitions()
         names, trees = self.trees()
         trees, grid = self.space(trees)
         execution, execution_problems = read_execution(self.job.get("execution", {}), "execution")
@@ -236,6 +253,12 @@ class _JobReader:
                           if item not in CLEAN_POLICIES]  # fmt: skip
         return tuple(str(item) for item in items)
 
+    def definitions(self) -> dict[str, Tree]:
+        calls, problems = read_calls(self.job.get("calls", {}), "calls")
+        self.problems += problems
+        self.trees_are_whole &= not problems
+        return calls
+
     def trees(self) -> tuple[tuple[str, ...], list[Tree]]:
         if ("tree" in self.job) == ("trees" in self.job):
             given = "both" if "tree" in self.job else "none"
@@ -270,9 +293,10 @@ class _JobReader:
 
     def tree(self, data: object, place: str) -> Tree:
         tree, problems = read_tree(data, place=place)
-        self.problems += problems
-        self.trees_are_whole &= not problems
-        return tree
+        expanded, unknown_calls = expand(tree, self.calls, place)
+        self.problems += [*problems, *unknown_calls]
+        self.trees_are_whole &= not problems and not unknown_calls
+        return expanded
 
     def space(self, trees: list[Tree]) -> tuple[tuple[Tree, ...], Grid]:
         """Trees with their axes put in. What a broken tree may hide, such as the use of an axis, is not judged."""

@@ -86,7 +86,7 @@ def test_a_backtest_writes_what_its_metrics_say(tmp_path: Path):
 
 def test_a_backtest_of_several_branches_is_refused(tmp_path: Path):
     swept = {**JOB, "axes": {"w": {"paths": ["gate.dip.window"], "values": "5..6"}}}
-    with pytest.raises(InputError, match="2 branches; a backtest has one"):
+    with pytest.raises(InputError, match="2 branches; allowed: one"):
         backtest(parse_job(swept), tmp_path)
     assert not list(tmp_path.iterdir())
 

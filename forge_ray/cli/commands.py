@@ -77,7 +77,7 @@ def top(path: Path, *, by: str | None, n: int, where: str | None, as_json: bool)
     print(jsontext.write({"by": metric, "rows": rows}))
 
 
-def explain(target: Path, what: list[str], *, data: str, settings: list[str], as_json: bool) -> None:
+def explain(target: Path, what: list[str], *, data: str | None, settings: list[str], as_json: bool) -> None:
     if target.is_dir():
         if len(what) != 2 or not what[0].isdigit():
             raise InputError([Problem("explain", f"expected RUN BRANCH DATE, got {' '.join([str(target), *what])}")])
@@ -88,7 +88,7 @@ def explain(target: Path, what: list[str], *, data: str, settings: list[str], as
     _show_decision(sweep, _day(what[-1]), as_json)
 
 
-def backtest(tree: Path, out: Path, *, data: str, settings: list[str], as_json: bool) -> None:
+def backtest(tree: Path, out: Path, *, data: str | None, settings: list[str], as_json: bool) -> None:
     found = run_backtest(tree_sweep(tree, data, settings), out)
     if as_json:
         print(jsontext.write(found))
@@ -96,7 +96,7 @@ def backtest(tree: Path, out: Path, *, data: str, settings: list[str], as_json: 
         text.show_backtest(found)
 
 
-def today(tree: Path, *, data: str, settings: list[str], as_json: bool) -> None:
+def today(tree: Path, *, data: str | None, settings: list[str], as_json: bool) -> None:
     _show_decision(tree_sweep(tree, data, settings), None, as_json)
 
 

@@ -134,14 +134,19 @@ def show(
     commands.show(run, branch, as_json=as_json)
 
 
-DataOption = Annotated[str, typer.Option(help="Source of market data for a tree file.")]
+DataOption = Annotated[
+    str | None, typer.Option(help="Source of market data; default sample:us20 for a tree, its own for a job.")
+]
+TreeArgument = Annotated[Path, typer.Argument(help="Tree file, or a job of one branch.", show_default=False)]
 
 
 @app.command()
 def explain(
-    target: Annotated[Path, typer.Argument(help="Tree file, or folder of a run.", show_default=False)],
+    target: Annotated[
+        Path, typer.Argument(help="Tree file, job of one branch, or folder of a run.", show_default=False)
+    ],
     what: Annotated[list[str], typer.Argument(metavar="[BRANCH] DATE", help="For a run the branch; the date.")],
-    data: DataOption = "sample:us20",
+    data: DataOption = None,
     settings: SetOption = [],
     as_json: JsonOption = False,
 ) -> None:
@@ -153,9 +158,9 @@ def explain(
 
 @app.command()
 def backtest(
-    tree: Annotated[Path, typer.Argument(help="Tree file.", show_default=False)],
+    tree: TreeArgument,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for returns, weights and trades.")],
-    data: DataOption = "sample:us20",
+    data: DataOption = None,
     settings: SetOption = [],
     as_json: JsonOption = False,
 ) -> None:
@@ -167,8 +172,8 @@ def backtest(
 
 @app.command()
 def today(
-    tree: Annotated[Path, typer.Argument(help="Tree file.", show_default=False)],
-    data: DataOption = "sample:us20",
+    tree: TreeArgument,
+    data: DataOption = None,
     settings: SetOption = [],
     as_json: JsonOption = False,
 ) -> None:

@@ -57,6 +57,8 @@ class _Lowering:
             case Kind.INDICATOR:
                 sides = tuple(self.slot(slot, below) for slot in node.slots)
                 return self.table.intern(Op.CHOOSE, (gate, *sides))
+            case Kind.CALL:
+                raise ValueError(f"call {node.id}: definitions are put in place before a tree is compiled")
 
     def row(self, positions: tuple[Value, ...]) -> int:
         return self.table.intern(Op.ROW, (), tuple(self.parameter(position) for position in positions))

@@ -14,7 +14,7 @@ from forge_ray import jsontext
 from forge_ray.data import as_day
 from forge_ray.engine import Cache, decision_at
 from forge_ray.errors import InputError, Problem
-from forge_ray.run.execution import Prepared, prepare
+from forge_ray.run.execution import Prepared, prepare_branch
 from forge_ray.run.reading import Run
 from forge_ray.sweep import Sweep, parse_job, with_settings
 from forge_ray.tree import Grid, fill
@@ -22,10 +22,17 @@ from forge_ray.tree import Grid, fill
 CACHE_BYTES = 64 * 2**20
 
 
-def tree_sweep(path: str | Path, data: str, settings: Iterable[str] = ()) -> Sweep:
-    """The sweep of one branch that a tree file is: the tree as written, on a source, with overrides."""
-    job = {"name": Path(path).stem, "data": data, "tree": jsontext.read_file(path)}
-    return parse_job(with_settings(job, settings), folder=Path.cwd())
+def tree_sweep(path: str | Path, data: str | None, settings: Iterable[str] = ()) -> Sweep:
+    """The sweep of one branch that a file is: a tree as written, or a job without axes, with overrides.
+
+    data : the source; by default that of the job, or the sample of 20 stocks for a tree.
+    """
+    found, folder = jsontext.read_file(path), Path.cwd()
+    if isinstance(found, dict) and "kind" not in found:
+        job, folder = {**found, **({"data": data} if data else {})}, folder if data else Path(path).parent
+    else:
+        job = {"name": Path(path).stem, "data": data or "sample:us20", "tree": found}
+    return parse_job(with_settings(job, settings), folder=folder)
 
 
 def branch_sweep(run: Run, branch: int) -> Sweep:
@@ -41,9 +48,9 @@ def branch_sweep(run: Run, branch: int) -> Sweep:
 def explain_decision(sweep: Sweep, day: date | None) -> dict[str, Any]:
     """The decision of a day (the last bar without one) as plain JSON values: path, conditions, weights.
 
-    Raises `InputError` if the calendar has no such day, naming its neighbours.
+    Raises `InputError` for a sweep of several branches, and if the calendar has no such day, naming its neighbours.
     """
-    prepared = prepare(sweep)
+    prepared = prepare_branch(sweep)
     t = len(prepared.bound.panel.dates) - 1 if day is None else _bar(prepared, day)
     decision = asdict(decision_at(prepared.bound, t, Cache(CACHE_BYTES)))
     cash = 1.0 - sum(decision["weights"].values())

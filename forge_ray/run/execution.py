@@ -99,6 +99,13 @@ def prepare(sweep: Sweep) -> Prepared:
     return Prepared(sweep, bound, sweep.run_id(panel.fingerprint))
 
 
+def prepare_branch(sweep: Sweep) -> Prepared:
+    """Like `prepare`, for a sweep of one branch. Raises `InputError` for one of several."""
+    if sweep.grid.size != 1:
+        raise InputError([Problem("axes", f"{sweep.grid.size:,} branches; allowed: one")])
+    return prepare(sweep)
+
+
 def execute(
     prepared: Prepared,
     executor: Executor,

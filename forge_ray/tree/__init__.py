@@ -1,5 +1,6 @@
 """The language: flat immutable trees, strict reading, canonical form, and the spaces that axes span around trees."""
 
+from forge_ray.tree.calls import expand, read_calls
 from forge_ray.tree.canonical import canonical, digest, from_canonical, to_json, tree_hash
 from forge_ray.tree.nodes import Condition, Kind, Node, Placeholder, Series, Tree
 from forge_ray.tree.parse import TreeError, parse_tree, read_tree
@@ -25,9 +26,11 @@ __all__ = [
     "axis_values",
     "canonical",
     "digest",
+    "expand",
     "fill",
     "from_canonical",
     "parse_tree",
+    "read_calls",
     "read_tree",
     "to_json",
     "tree_hash",

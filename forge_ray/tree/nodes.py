@@ -16,12 +16,14 @@ class Kind(StrEnum):
     BASIC = "basic"
     INDICATOR = "indicator"
     POSITION = "position"
+    CALL = "call"
 
 
 SLOTS: dict[Kind, tuple[str, ...]] = {
     Kind.BASIC: ("next",),
     Kind.INDICATOR: ("then", "else"),
     Kind.POSITION: (),
+    Kind.CALL: (),
 }
 
 
@@ -92,7 +94,8 @@ class Slot(msgspec.Struct, frozen=True):
 class Node(msgspec.Struct, frozen=True):
     """One node. `weight` counts under a parent slot with defined weighting, and only there.
 
-    `parent` is -1 for the root; `position` is the index within the parent's slot as written (nulls counted).
+    `parent` is -1 for the root; `position` is the index within the parent's slot as written (nulls counted). `call` is
+    the id of the definition that takes the place of a call; only trees as they are read hold calls.
     """
 
     id: str
@@ -104,6 +107,7 @@ class Node(msgspec.Struct, frozen=True):
     slots: tuple[Slot, ...] = ()
     conditions: tuple[Condition, ...] = ()
     positions: tuple[Value, ...] = ()
+    call: str = ""
 
 
 class Tree(msgspec.Struct, frozen=True):

@@ -55,6 +55,8 @@ def _line(depth: int, node: Mapping[str, Any]) -> Line:
             return Line(depth, f"{share}hold", ", ".join(map(str, node["positions"])))
         case "indicator":
             return Line(depth, f"{share}if", " ".join(_conditions(node["conditions"])))
+        case "call":
+            return Line(depth, f"{share}call", str(node["callRefId"]))
         case _:
             return Line(depth, f"{share}group", "by weight" if node.get("weighting") == "defined" else "in equal parts")
 

@@ -12,6 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+import msgspec
+
 from forge_ray.catalog import INDICATOR_BY_NAME
 from forge_ray.errors import InputError, Problem, shown, unknown
 from forge_ray.tree import domains
@@ -35,7 +37,7 @@ from forge_ray.tree.nodes import (
 MAX_NODES_DEEP = 1_000
 MAX_PROBLEMS = 100
 
-_ID = re.compile(r"[A-Za-z0-9_-]+")
+NODE_ID = re.compile(r"[A-Za-z0-9_-]+")
 _AXIS = re.compile(r"\$([a-z][a-z0-9_]{0,31})")
 _DISPLAY = ("title", "bgColor", "collapsed")
 _COMMON = ("id", "kind", "weight", *_DISPLAY)
@@ -43,7 +45,9 @@ _FIELDS: dict[Kind, tuple[str, ...]] = {
     Kind.BASIC: (*_COMMON, "children", "weighting"),
     Kind.INDICATOR: (*_COMMON, "children", "weightingThen", "weightingElse", "conditions"),
     Kind.POSITION: (*_COMMON, "positions"),
+    Kind.CALL: (*_COMMON, "callRefId"),
 }
+_NEEDS_JOB = 'the definition of call {} belongs to a job, {{"calls": {{…}}, "tree": …}}'
 _CROSSES = tuple(comparator for comparator in Comparator if comparator.is_cross)
 _CONDITION_FIELDS = (
     "id", "type", "metric", "window", "ticker", "comparator", "threshold", "expanded",
@@ -56,15 +60,21 @@ class TreeError(InputError):
 
 
 def parse_tree(data: object, *, place: str = "tree", max_depth: int = MAX_NODES_DEEP) -> Tree:
-    """Read a tree from parsed JSON. Raises `TreeError` with every problem found; `place` prefixes the paths."""
+    """Read a tree without calls from parsed JSON. Raises `TreeError` with every problem found; `place` prefixes the
+    paths."""
     tree, problems = read_tree(data, place=place, max_depth=max_depth)
+    problems += [
+        Problem(join_place(place, join_place(tree.path(index), "callRefId")), _NEEDS_JOB.format(shown(node.call)))
+        for index, node in enumerate(tree.nodes)
+        if node.kind is Kind.CALL
+    ]
     if problems:
         raise TreeError(problems)
     return tree
 
 
 def read_tree(data: object, *, place: str, max_depth: int = MAX_NODES_DEEP) -> tuple[Tree, list[Problem]]:
-    """Like `parse_tree`, but hands back the problems, so that a job can report them with its own."""
+    """Like `parse_tree`, but hands back the problems, so that a job can report them with its own; calls are left in."""
     reader = _Reader(place)
     tree = Tree(tuple(reader.read_all(data, max_depth)))
     return tree, [*reader.problems, *islice(_whole_tree_problems(tree, place), MAX_PROBLEMS)]
@@ -134,6 +144,7 @@ class _Reader:
             ),
             conditions=tuple(self.conditions(raw)) if kind is Kind.INDICATOR else (),
             positions=tuple(self.positions(raw)) if kind is Kind.POSITION else (),
+            call=self.id(raw, "", "callRefId") if kind is Kind.CALL else "",
         )
 
     def known_fields(self, raw: dict, allowed: tuple[str, ...], place: str) -> None:
@@ -141,11 +152,11 @@ class _Reader:
             unknown(join_place(place, key), "field", key, allowed) for key in raw if key not in allowed
         )
 
-    def id(self, raw: dict, place: str) -> str:
-        value = raw.get("id")
-        if isinstance(value, str) and _ID.fullmatch(value):
+    def id(self, raw: dict, place: str, name: str = "id") -> str:
+        value = raw.get(name)
+        if isinstance(value, str) and NODE_ID.fullmatch(value):
             return value
-        self.problem(join_place(place, "id"), f"expected an id of letters, digits, '_' and '-', got {shown(value)}")
+        self.problem(join_place(place, name), f"expected an id of letters, digits, '_' and '-', got {shown(value)}")
         return ""
 
     def field(self, raw: dict, name: str, domain: Domain, place: str, default: object = ...) -> Value:
@@ -266,9 +277,7 @@ def _place(root: str, nodes: list[Node], parent: int, slot: str, position: int) 
 
 def _with_children(node: Node, below: dict[str, list[int]]) -> Node:
     slots = tuple(Slot(slot.name, slot.weighting, tuple(below[slot.name])) for slot in node.slots)
-    return Node(
-        node.id, node.kind, node.parent, node.slot, node.position, node.weight, slots, node.conditions, node.positions
-    )
+    return msgspec.structs.replace(node, slots=slots)
 
 
 def _whole_tree_problems(tree: Tree, place: str) -> Iterator[Problem]:

@@ -1,0 +1,112 @@
+"""Calls: named trees that others use in place.
+
+1. Read every definition by itself.
+2. Order them so that what a definition calls comes first; a cycle is an error.
+3. Put definitions in place, innermost first. A call is a leaf, so its place in the pre-order is where the nodes of its
+   definition go: the root takes the call's parent, slot and weight, ids become ``<call id>--<id>``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from itertools import accumulate
+
+import msgspec
+
+from forge_ray.errors import Problem, nearest, shown
+from forge_ray.tree.nodes import Kind, Node, Slot, Tree
+from forge_ray.tree.parse import NODE_ID, join_place, read_tree
+
+MAX_NODES = 200_000
+
+
+def read_calls(data: object, place: str) -> tuple[dict[str, Tree], list[Problem]]:
+    """The definitions of a job by id, each with its own calls in place, and every problem of them."""
+    if not isinstance(data, dict):
+        return {}, [Problem(place, f"expected an object of trees by id, got {shown(data)}")]
+    problems = [
+        Problem(place, f"expected an id of letters, digits, '_' and '-', got {shown(name)}")
+        for name in data
+        if not NODE_ID.fullmatch(name)
+    ]
+    trees: dict[str, Tree] = {}
+    for name, raw in data.items():
+        trees[name], found = read_tree(raw, place=f"{place}.{name}")
+        problems += found
+    try:
+        order = list(TopologicalSorter({name: _called(tree) for name, tree in trees.items()}).static_order())
+    except CycleError as error:
+        names = list(reversed(error.args[1]))
+        return {}, [*problems, Problem(f"{place}.{names[0]}", f"calls itself: {' -> '.join(names)}")]
+    calls: dict[str, Tree] = {}
+    for name in (name for name in order if name in trees):
+        calls[name], found = expand(trees[name], calls, f"{place}.{name}")
+        problems += found
+    return calls, problems
+
+
+def _called(tree: Tree) -> set[str]:
+    return {node.call for node in tree.nodes if node.kind is Kind.CALL}
+
+
+def expand(tree: Tree, calls: Mapping[str, Tree], place: str) -> tuple[Tree, list[Problem]]:
+    """The tree with every call replaced by the definition it names; `place` prefixes the paths of problems."""
+    unknown = [
+        Problem(
+            join_place(join_place(place, tree.path(index)), "callRefId"),
+            f"unknown call {shown(node.call)}{nearest(node.call, calls)}; allowed: {', '.join(calls) or 'none'}",
+        )
+        for index, node in enumerate(tree.nodes)
+        if node.kind is Kind.CALL and node.call not in calls
+    ]
+    if unknown:
+        return tree, unknown
+    sizes = [len(calls[node.call].nodes) if node.kind is Kind.CALL else 1 for node in tree.nodes]
+    if sum(sizes) > MAX_NODES:
+        return tree, [Problem(place, f"{sum(sizes):,} nodes with its calls in place; allowed: {MAX_NODES:,}")]
+    if Kind.CALL not in {node.kind for node in tree.nodes}:
+        return tree, []
+    expanded = Tree(tuple(_expanded(tree, calls, [0, *accumulate(sizes)])))
+    return expanded, list(_taken_ids(tree, expanded, place))
+
+
+def _expanded(tree: Tree, calls: Mapping[str, Tree], index_of: list[int]) -> Iterator[Node]:
+    """Nodes in pre-order. index_of : where each node of the tree goes."""
+    for index, node in enumerate(tree.nodes):
+        at = msgspec.structs.replace(
+            node,
+            parent=index_of[node.parent] if node.parent >= 0 else -1,
+            slots=tuple(_moved(slot, [index_of[child] for child in slot.children]) for slot in node.slots),
+        )
+        if node.kind is Kind.CALL:
+            yield from _in_place(at, calls[node.call], index_of[index])
+        else:
+            yield at
+
+
+def _in_place(call: Node, definition: Tree, first: int) -> Iterator[Node]:
+    for node in definition.nodes:
+        named = msgspec.structs.replace(
+            node,
+            id=f"{call.id}--{node.id}",
+            slots=tuple(_moved(slot, [first + child for child in slot.children]) for slot in node.slots),
+        )
+        if node.parent < 0:
+            place = {"parent": call.parent, "slot": call.slot, "position": call.position, "weight": call.weight}
+            yield msgspec.structs.replace(named, **place)
+        else:
+            yield msgspec.structs.replace(named, parent=first + node.parent)
+
+
+def _moved(slot: Slot, children: list[int]) -> Slot:
+    return msgspec.structs.replace(slot, children=tuple(children))
+
+
+def _taken_ids(tree: Tree, expanded: Tree, place: str) -> Iterator[Problem]:
+    """Ids that are used twice only once the calls are in place."""
+    written, used = (Counter(node.id for node in found.nodes) for found in (tree, expanded))
+    for name, count in used.items():
+        if count > 1 >= written[name]:
+            yield Problem(place, f"id {name!r} is used {count} times once its calls are in place; ids are unique")
