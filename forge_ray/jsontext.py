@@ -12,12 +12,13 @@ import math
 import re
 from pathlib import Path
 
-from forge_ray.errors import InputError, Problem, shown
+from forge_ray.errors import InputError, Problem, shown, step
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 4_000
 MAX_VALUES = 500_000
 MAX_INDENTED = 100
+MAX_PATH = 4_096
 
 _TOKEN = re.compile(
     r"""[ \t\n\r]*(?:
@@ -40,18 +41,19 @@ class JsonError(InputError):
 def read_file(path: str | Path, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> object:
     """Parse the JSON file at `path`. Errors name the file."""
     path = Path(path)
+    place = step(str(path), MAX_PATH)
     try:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)  # a device has no size that could be asked for
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise JsonError([Problem(str(path), getattr(error, "strerror", None) or str(error))]) from error
+        raise JsonError([Problem(place, getattr(error, "strerror", None) or str(error))]) from error
     if len(data) > max_bytes:
-        raise JsonError([Problem(str(path), f"larger than {max_bytes:,} bytes, which are the most allowed")])
+        raise JsonError([Problem(place, f"larger than {max_bytes:,} bytes, which are the most allowed")])
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise JsonError([Problem(f"{path}: byte {error.start}", "not UTF-8 text")]) from error
-    return parse(text, place=str(path), max_depth=max_depth)
+        raise JsonError([Problem(f"{place}: byte {error.start}", "not UTF-8 text")]) from error
+    return parse(text, place=place, max_depth=max_depth)
 
 
 def parse(text: str, *, place: str = "", max_depth: int = MAX_DEPTH) -> object:

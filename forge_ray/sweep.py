@@ -25,7 +25,7 @@ from forge_ray import jsontext
 from forge_ray.catalog import METRICS, SEGMENTS
 from forge_ray.data import CLEAN_POLICIES, Split, parse_split
 from forge_ray.engine import FIXED_COLUMNS, METRIC_COLUMNS
-from forge_ray.errors import InputError, Problem, shown, unknown
+from forge_ray.errors import InputError, Problem, listed, shown, step, unknown
 from forge_ray.plan import Execution, Requirement, read_execution, read_requirements
 from forge_ray.tree import (
     Axis,
@@ -52,6 +52,7 @@ _AXIS_ID = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _FIELDS = ("name", "data", "benchmark", "tree", "trees", "axes", "where", "execution", "split", "require", "keep")
 _DATA_FIELDS = ("source", "start", "end", "clean")
 KEEP = ("all", "passing")
+MAX_PATH = 200
 
 
 class JobError(InputError):
@@ -135,12 +136,12 @@ def with_settings(job: object, settings: Iterable[str]) -> object:
 
 
 def _put(job: object, key: str, value: object) -> None:
-    target, *steps = job, *key.split(".")
-    for step in steps[:-1]:
-        target = target.setdefault(step, {}) if isinstance(target, dict) else None
+    target, *names = job, *key.split(".")
+    for name in names[:-1]:
+        target = target.setdefault(name, {}) if isinstance(target, dict) else None
     if not isinstance(target, dict):
-        raise JobError([Problem(f"--set {key}", "does not lead to a field of an object")])
-    target[steps[-1]] = value
+        raise JobError([Problem(f"--set {step(key)}", "does not lead to a field of an object")])
+    target[names[-1]] = value
 
 
 def parse_job(job: object, *, folder: Path = Path()) -> Sweep:
@@ -155,7 +156,7 @@ class _JobReader:
         self.job, self.folder = job, folder
         self.raw_trees: dict[str, object] = {}
         self.trees_are_whole = True
-        self.problems: list[Problem] = [unknown(key, "field", key, _FIELDS) for key in job if key not in _FIELDS]
+        self.problems: list[Problem] = [unknown(step(key), "field", key, _FIELDS) for key in job if key not in _FIELDS]
 
     def sweep(self) -> Sweep:
         names, trees = self.trees()
@@ -208,7 +209,7 @@ class _JobReader:
             self.problem("data", f'expected a source such as "sample:us20" or {{"source": …}}, got {shown(value)}')
             return Source("")
         self.problems += [
-            unknown(f"data.{key}", "field", key, _DATA_FIELDS) for key in value if key not in _DATA_FIELDS
+            unknown(f"data.{step(key)}", "field", key, _DATA_FIELDS) for key in value if key not in _DATA_FIELDS
         ]
         start, end = self.date(value, "start"), self.date(value, "end")
         if start and end and start > end:
@@ -245,7 +246,7 @@ class _JobReader:
         if "tree" in self.job:
             return ("tree",), [self.tree(self.job["tree"], "tree")]
         self.raw_trees = self.named_trees(self.job["trees"])
-        return tuple(self.raw_trees), [self.tree(data, name) for name, data in self.raw_trees.items()]
+        return tuple(self.raw_trees), [self.tree(data, step(name)) for name, data in self.raw_trees.items()]
 
     def named_trees(self, trees: object) -> dict[str, object]:
         """Tree JSON by name: the files of a list, or an object of trees in place."""
@@ -295,20 +296,21 @@ class _JobReader:
 
     def axis_spec(self, name: str, spec: object) -> tuple[list[str], object]:
         """(paths, values) of an axis."""
+        place = f"axes.{step(name)}"
         if not _AXIS_ID.fullmatch(name):
-            self.problem(f"axes.{name}", "expected a name of [a-z][a-z0-9_]*, at most 32 characters")
+            self.problem(place, "expected a name of [a-z][a-z0-9_]*, at most 32 characters")
         elif name in FIXED_COLUMNS or name in METRIC_COLUMNS or name.split("_")[0] in SEGMENTS:
-            self.problem(f"axes.{name}", "is the name of a result column; choose another")
+            self.problem(place, "is the name of a result column; choose another")
         if not isinstance(spec, dict):
             return [], spec
         self.problems += [
-            unknown(f"axes.{name}.{key}", "field", key, ("paths", "values"))
+            unknown(f"{place}.{step(key)}", "field", key, ("paths", "values"))
             for key in spec
             if key not in ("paths", "values")
         ]
         paths = spec.get("paths")
         if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
-            self.problem(f"axes.{name}.paths", f"expected a list of paths, got {shown(paths)}")
+            self.problem(f"{place}.paths", f"expected a list of paths, got {shown(paths)}")
             paths = []
         return paths, spec.get("values")
 
@@ -322,7 +324,7 @@ class _JobReader:
                 try:
                     trees[t] = address(trees[t], path, name)
                 except ValueError as error:
-                    self.problem(f"axes.{name}.paths", f"{path}: {error}")
+                    self.problem(f"axes.{step(name)}.paths", f"{step(path, MAX_PATH)}: {error}")
         return len(self.problems) == before
 
     def axis(self, name: str, spec: object, trees: list[Tree]) -> Axis:
@@ -330,18 +332,20 @@ class _JobReader:
         found = [use for tree in trees for use in uses(tree) if use[0] == name]
         if not found:
             return Axis(name, ())
-        written = {use[3].written for use in found}
+        written = list(dict.fromkeys(use[3].written for use in found))
         integer = any(domain.integer for _, _, domain, _ in found)
         readers = {domain.name: (domain, path) for _, path, domain, _ in found}
         try:
             if len({domain.numeric for domain, _ in readers.values()}) > 1:
-                places = " and ".join(path for _, path in readers.values())
+                places = " and ".join(step(path, MAX_PATH) for _, path in readers.values())
                 raise ValueError(f"sweeps numbers and names at once: {places}")
             if len(written) > 1 and isinstance(spec, str) and "±" in spec:
-                raise ValueError(f"{spec!r} is around one number, and the paths hold {', '.join(map(shown, written))}")
-            return Axis(name, axis_values(spec, written.pop(), _reader(readers.values(), integer), integer=integer))
+                raise ValueError(
+                    f"{shown(spec)} is around one number, and the paths hold {listed(map(shown, written))}"
+                )
+            return Axis(name, axis_values(spec, written[0], _reader(readers.values(), integer), integer=integer))
         except ValueError as error:
-            self.problem(f"axes.{name}", str(error))
+            self.problem(f"axes.{step(name)}", str(error))
             return Axis(name, ())
 
     def where(self, axes: list[Axis]) -> tuple[Where, ...]:
@@ -361,7 +365,7 @@ class _JobReader:
     def contradictions(self, trees: list[Tree], axes: Mapping[str, Axis], where: tuple[Where, ...]) -> None:
         """What axes may bring in: a cross with forDays, defined weighting over children without weights."""
         for t, tree in enumerate(trees):
-            root = "tree" if "tree" in self.job else list(self.raw_trees)[t]
+            root = "tree" if "tree" in self.job else step(list(self.raw_trees)[t])
             for index, node in enumerate(tree.nodes):
                 at = join_place(root, tree.path(index))
                 if any(isinstance(slot.weighting, Placeholder) for slot in node.slots):
@@ -399,7 +403,7 @@ def _reader(domains: Iterable[tuple[Domain, str]], integer: bool):
             try:
                 domain.read(value)
             except ValueError as error:
-                raise ValueError(f"{path} = {shown(value)}: {error}") from None
+                raise ValueError(f"{step(path, MAX_PATH)} = {shown(value)}: {error}") from None
         return ordered[0][0].read(value)
 
     return read

@@ -19,10 +19,11 @@ import pyarrow.parquet as pq
 from forge_ray.catalog import CASH
 from forge_ray.data.panel import History, Panel, as_date, as_day, build_panel
 from forge_ray.data.samples import sample_table, sample_tickers
-from forge_ray.errors import DataError, Problem, nearest, shown, unknown
+from forge_ray.errors import DataError, Problem, listed, nearest, shown, step, unknown
 
 CLEAN_POLICIES = ("sort", "drop_duplicates", "drop_invalid")
 SAMPLE = "sample:"
+MAX_WORDS = 300
 FIRST_DAY, LAST_DAY = as_day(date.min), as_day(date.max)
 
 COLUMN_OF = {"open": "Open", "high": "High", "low": "Low", "close": "Close", "volume": "Volume"}
@@ -93,9 +94,9 @@ def _is_inside(file: Path, folder: Path) -> bool:
 
 
 def _missing(source: str, name: str, available: list[str], *, is_carried: bool) -> Problem:
-    some = ", ".join(available[:30]) + (f" and {len(available) - 30:,} more" if len(available) > 30 else "")
-    place = "benchmark" if is_carried else f"ticker {name}"
-    return Problem(place, f"{name} is not in {source}{nearest(name, available)}; there: {some or 'nothing'}")
+    place = "benchmark" if is_carried else f"ticker {step(name)}"
+    there = listed(available, 30)
+    return Problem(place, f"{step(name)} is not in {source}{nearest(name, available)}; there: {there}")
 
 
 def _read_sample(name: str, ticker: str, others: tuple[str, ...], problems: list[Problem]) -> pa.Table | None:
@@ -108,7 +109,7 @@ def _read_sample(name: str, ticker: str, others: tuple[str, ...], problems: list
 
 
 def _no_column(place: str, missing: list[str], names: list[str]) -> Problem:
-    return Problem(place, f"no column {' and no column '.join(missing)}; there: {', '.join(names) or 'none'}")
+    return Problem(place, f"no column {' and no column '.join(missing)}; there: {listed(names)}")
 
 
 def _read_file(file: Path, others: tuple[str, ...], problems: list[Problem]) -> pa.Table | None:
@@ -126,8 +127,13 @@ def _read_file(file: Path, others: tuple[str, ...], problems: list[Problem]) -> 
             return None
         return pq.ParquetFile(file, page_checksum_verification=True).read(columns=columns)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        problems.append(Problem(str(file), f"not a readable Parquet file: {str(error).splitlines()[0]}"))
+        problems.append(Problem(str(file), f"not a readable Parquet file: {_words(error)}"))
         return None
+
+
+def _words(error: Exception) -> str:
+    """What Arrow says, on one line; it quotes the bytes that it meets."""
+    return step(str(error).partition("\n")[0] or type(error).__name__, MAX_WORDS)
 
 
 def _history(
@@ -161,13 +167,25 @@ def _history(
     for name, values in further.items():
         if values is not None:
             _check_further(ticker, COLUMN_OF[name], days[rows], values[rows], problems)
-            scaled[name] = _scaled(name, values[rows], close[rows], chain) if adjusted is not close else values[rows]
+            scaled[name] = values[rows]
+            if adjusted is not close:
+                scaled[name] = _scaled(ticker, name, days[rows], values[rows], close[rows], chain, problems)
     return None if len(problems) > before else History(ticker, days[rows], chain, cleaned, scaled)
 
 
-def _scaled(name: str, values: np.ndarray, close: np.ndarray, chain: np.ndarray) -> np.ndarray:
+def _scaled(
+    ticker: str, name: str, days: np.ndarray, values: np.ndarray, close: np.ndarray, chain: np.ndarray,
+    problems: list[Problem],
+) -> np.ndarray:  # fmt: skip
     """A field on the scale of the chain: prices by the factor of their bar, volume by its inverse."""
-    return values * (close / chain) if name == "volume" else values * (chain / close)
+    with np.errstate(all="ignore"):
+        scaled = values * (close / chain) if name == "volume" else values * (chain / close)
+    bad = np.flatnonzero((np.isfinite(values) & ~np.isfinite(scaled)) | ((scaled == 0) & (values != 0)))
+    if len(bad):
+        text = f"{COLUMN_OF[name]} {values[bad[0]]:g}, adjusted as Close is, would be {scaled[bad[0]]:g}"
+        text = f"{text} on {as_date(days[bad[0]])} ({len(bad)} bad rows); allowed: finite and above 0"
+        problems.append(Problem(f"ticker {ticker}", text))
+    return scaled
 
 
 def _check_further(ticker: str, column: str, days: np.ndarray, values: np.ndarray, problems: list[Problem]) -> None:
@@ -207,7 +225,7 @@ def _days(ticker: str, column: pa.ChunkedArray, problems: list[Problem]) -> np.n
     try:
         days = _whole_days(column)
     except pa.ArrowInvalid as error:
-        problems.append(Problem(place, f"Date: {str(error).splitlines()[0]}; allowed: YYYY-MM-DD"))
+        problems.append(Problem(place, f"Date: {_words(error)}; allowed: YYYY-MM-DD"))
         return None
     outside = np.flatnonzero((days < FIRST_DAY) | (days > LAST_DAY))
     if len(outside):

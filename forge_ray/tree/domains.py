@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from forge_ray.catalog import CASH, INDICATOR_BY_NAME
-from forge_ray.errors import nearest, shown
+from forge_ray.errors import listed, nearest, shown
 from forge_ray.tree.nodes import EMPTY, Comparator, Weighting
 
 MAX_WINDOW = 100_000
@@ -88,7 +88,7 @@ def read_choice(what: str, choices: tuple[str, ...]) -> Callable[[object], str]:
 
 def _outside(what: str, value: object, allowed: list[str]) -> str:
     hint = nearest(value, allowed) if isinstance(value, str) else ""
-    return f"unknown {what} {shown(value)}{hint}; allowed: {', '.join(allowed)}"
+    return f"unknown {what} {shown(value)}{hint}; allowed: {listed(allowed)}"
 
 
 WINDOW = Domain("window", read_integer(1, MAX_WINDOW), numeric=True, integer=True)

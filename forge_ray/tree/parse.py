@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from forge_ray.catalog import INDICATOR_BY_NAME
-from forge_ray.errors import InputError, Problem, shown, unknown
+from forge_ray.errors import InputError, Problem, shown, step, unknown
 from forge_ray.tree import domains
 from forge_ray.tree.domains import Domain
 from forge_ray.tree.nodes import (
@@ -138,7 +138,7 @@ class _Reader:
 
     def known_fields(self, raw: dict, allowed: tuple[str, ...], place: str) -> None:
         self.problems.extend(
-            unknown(join_place(place, key), "field", key, allowed) for key in raw if key not in allowed
+            unknown(join_place(place, step(key)), "field", key, allowed) for key in raw if key not in allowed
         )
 
     def id(self, raw: dict, place: str) -> str:
@@ -176,7 +176,7 @@ class _Reader:
             self.problem("children", f"expected an object of slots, got {shown(slots)}")
             return
         for name, items in slots.items():
-            at = f"children.{name}"
+            at = f"children.{step(name)}"
             if name not in SLOTS[kind]:
                 self.problems.append(unknown(at, "slot", name, SLOTS[kind]))
             elif not isinstance(items, list):
@@ -206,7 +206,7 @@ class _Reader:
         ids = Counter(item["id"] for item in items if isinstance(item, dict) and isinstance(item.get("id"), str))
         for name, count in ids.items():
             if count > 1:
-                self.problem("conditions", f"condition id {name!r} is used {count} times; ids are unique")
+                self.problem("conditions", f"condition id {shown(name)} is used {count} times; ids are unique")
 
     def condition(self, raw: dict, place: str, *, first: bool) -> Condition:
         self.known_fields(raw, _CONDITION_FIELDS, place)
@@ -279,7 +279,7 @@ def _whole_tree_problems(tree: Tree, place: str) -> Iterator[Problem]:
     for name, (first, *others) in places.items():
         if others:
             at = join_place(join_place(place, tree.path(others[0])), "id")
-            text = f"id {name!r} is used {len(others) + 1} times, first at {join_place(place, tree.path(first))}"
+            text = f"id {shown(name)} is used {len(others) + 1} times, first at {join_place(place, tree.path(first))}"
             yield Problem(at, f"{text}; ids are unique")
     for index, node in enumerate(tree.nodes):
         for problem in (*weight_problems(tree, node), *_condition_problems(node)):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ast
 import operator
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from functools import reduce
 from typing import Any
 
-from forge_ray.errors import nearest, shown
+from forge_ray.errors import listed, nearest, shown
 
 MAX_LENGTH = 2_000
 MAX_DEPTH = 100
@@ -33,14 +34,11 @@ class Where:
 
     def __init__(self, text: object, allowed: Mapping[str, object] | tuple[str, ...]):
         self.text = _checked_text(text)
-        try:
-            self._body = ast.parse(self.text.strip(), mode="eval").body
-        except (SyntaxError, RecursionError, MemoryError) as error:
-            raise ValueError(f"cannot read {shown(self.text)}: {error}") from error
+        self._body = _parsed(self.text.strip())
         self.names = tuple(dict.fromkeys(n.id for n in ast.walk(self._body) if isinstance(n, ast.Name)))
         for name in self.names:
             if name not in allowed:
-                raise ValueError(f"unknown name {name!r}{nearest(name, allowed)}; allowed: {', '.join(allowed)}")
+                raise ValueError(f"unknown name {shown(name)}{nearest(name, allowed)}; allowed: {listed(allowed)}")
         _check_depth(self._body)
         _check_condition(self._body)
 
@@ -83,6 +81,15 @@ def _checked_text(text: object) -> str:
     if len(text) > MAX_LENGTH:
         raise ValueError(f"a condition of {len(text):,} characters; allowed: at most {MAX_LENGTH:,}")
     return text
+
+
+def _parsed(text: str) -> ast.expr:
+    """Refuses also what Python only warns of, such as ``1or n``."""
+    try:
+        with warnings.catch_warnings(action="error"):
+            return ast.parse(text, mode="eval").body
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"cannot read {shown(text)}: {getattr(error, 'msg', error)}") from error
 
 
 def _check_depth(node: ast.expr) -> None:
@@ -165,7 +172,8 @@ def _evaluate(node: ast.expr, columns: Mapping[str, Any]) -> Any:
         case ast.UnaryOp(operand=operand):
             return -_evaluate(operand, columns)
         case ast.BinOp(left=left, op=op, right=right):
-            return _ARITHMETIC[type(op)](_evaluate(left, columns), _evaluate(right, columns))
+            # In floats: integers of an array would wrap around, and larger ones do not fit into it.
+            return _ARITHMETIC[type(op)](1.0 * _evaluate(left, columns), _evaluate(right, columns))
         case ast.Name(id=name):
             return columns[name]
         case ast.Constant(value=value):
