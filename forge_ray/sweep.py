@@ -190,9 +190,10 @@ class _JobReader:
 
     def keep(self) -> str:
         value = self.job.get("keep", "all")
-        if value not in KEEP:
-            self.problems.append(unknown("keep", "value", value, KEEP))
-        return str(value)
+        if value in KEEP:
+            return value
+        self.problems.append(unknown("keep", "value", value, KEEP))
+        return KEEP[0]
 
     def split(self) -> Split | None:
         try:
@@ -235,7 +236,7 @@ class _JobReader:
             return ()
         self.problems += [unknown("data.clean", "policy", item, CLEAN_POLICIES) for item in items
                           if item not in CLEAN_POLICIES]  # fmt: skip
-        return tuple(str(item) for item in items)
+        return tuple(item for item in items if isinstance(item, str))
 
     def trees(self) -> tuple[tuple[str, ...], list[Tree]]:
         if ("tree" in self.job) == ("trees" in self.job):

@@ -69,14 +69,15 @@ ODD_NUMBERS = (
     2**31, 2**53 + 1, 2**63, 10**20, 10**399, -(10**399), 99_999, 100_001,
 )  # fmt: skip
 ODD_TEXTS = (
-    "", " ", "\0", "\x1b[31m", "a\nb", "\ud800", "\u202e", "é", "🦆", "a" * 33, "a" * 100_000, "9" * 100_000, "$n", "$",
-    "$N",     "$low", "../x", "/", "a/../b", "CASH", "Empty", "AAPL", "SPX", "NONE", "RSI", "Price", "%B", "lt", "crossAbove",
-    "if", "or", "defined", "equal", "indicator", "basic", "position", "sample:us20", "sample:synthetic", "2015-01-01",
-    "20150101", "2015-W01-1", "9999-12-31", "30%", "1e999%", "-5%", "<= 35%", ">= 1e99999", "1..5", "5..1", "0..1e5",
-    "0..1e99 by 1e98", "1..9 by 1e-9", "±3", "±20% by 5%", "±1e9 by 1", "n < 3", "n + low", "n < 1e400",
-    "n in (2, 'x')",     "n * 9007199254740992 * 9007199254740992 > 0", "n / 0 < 3", "not n < 3", "n <", "low == 'x'", "-" * 300 + "n < 3",
+    "", " ", "\0", "\x1b[31m", "a\nb", "\ud800", "\u202e", "é", "🦆", "a" * 33, "a" * 100_000, "9" * 100_000,
+    "$n", "$", "$N", "$low", "../x", "/", "a/../b", "CASH", "Empty", "AAPL", "SPX", "NONE", "RSI", "Price", "%B",
+    "lt", "crossAbove", "if", "or", "defined", "equal", "indicator", "basic", "position",
+    "sample:us20", "sample:synthetic", "2015-01-01", "20150101", "2015-W01-1", "9999-12-31",
+    "30%", "1e999%", "-5%", "<= 35%", ">= 1e99999", "holdout", "threshold", "on_change", "weekly", "OC", "earliest",
+    "1..5", "5..1", "0..1e5", "0..1e99 by 1e98", "1..9 by 1e-9", "±3", "±20% by 5%", "±1e9 by 1",
+    "n < 3", "n + low", "n < 1e400", "n in (2, 'x')", "n * 9007199254740992 * 9007199254740992 > 0", "n / 0 < 3",
+    "not n < 3", "n <", "low == 'x'", "-" * 300 + "n < 3", "n - n * 1e308 * 10 < 3",
     "gate.dip.window", "gate.up.rightWindow", "in.positions[0]", "some.weight", "mix.weighting", "gate", "gate.", ".",
-    "holdout", "threshold", "on_change", "weekly", "OC", "CO", "earliest",
 )  # fmt: skip
 ODD_CONTAINERS = ([], {}, [[]], [{}], {"": None}, {"paths": ["gate.dip.forDays"], "values": "1..3"}, [None] * 3)
 ODD_VALUES = (

@@ -47,13 +47,13 @@ def parse_split(value: object, place: str) -> Split:
 
 
 def _share(value: object, place: str) -> Decimal:
-    text = value.strip() if isinstance(value, str) else repr(value)
+    text = value.strip() if isinstance(value, str) else repr(value) if isinstance(value, float) else ""
     percent = text.endswith("%")
     try:
         share = Decimal(text.removesuffix("%").strip()) / (100 if percent else 1)
     except DecimalException:
         share = Decimal("NaN")
-    if isinstance(value, bool) or not share.is_finite() or not 0 < share < 1:
+    if not share.is_finite() or not 0 < share < 1:
         raise InputError([Problem(place, f'expected a share above 0 and below 100% such as "30%", got {shown(value)}')])
     return share.normalize()
 
