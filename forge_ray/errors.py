@@ -7,7 +7,7 @@ Input errors carry all mistakes of a file at once; each mistake is one `Problem`
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 MAX_LISTED = 100
@@ -96,6 +96,11 @@ def unknown(place: str, what: str, value: object, allowed: Iterable[str]) -> Pro
     names = list(map(str, allowed))
     hint = nearest(value, names) if isinstance(value, str) else ""
     return Problem(place, f"unknown {what} {shown(value)}{hint}; allowed: {listed(names)}")
+
+
+def wrong(data: Mapping[str, object], key: str, what: str) -> str:
+    """What a field should hold against what it holds: ``expected …, got …``, or ``missing; expected …``."""
+    return f"expected {what}, got {shown(data[key])}" if key in data else f"missing; expected {what}"
 
 
 def listed(names: Iterable[str], most: int = MAX_LISTED) -> str:

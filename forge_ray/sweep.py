@@ -25,7 +25,7 @@ from forge_ray import jsontext
 from forge_ray.catalog import METRICS, SEGMENTS
 from forge_ray.data import CLEAN_POLICIES, Split, parse_split
 from forge_ray.engine import FIXED_COLUMNS, METRIC_COLUMNS
-from forge_ray.errors import InputError, Problem, listed, shown, step, unknown
+from forge_ray.errors import InputError, Problem, listed, shown, step, unknown, wrong
 from forge_ray.plan import Execution, Requirement, read_execution, read_requirements
 from forge_ray.tree import (
     Axis,
@@ -137,11 +137,10 @@ def with_settings(job: object, settings: Iterable[str]) -> object:
 
 def _put(job: object, key: str, value: object) -> None:
     target, *names = job, *key.split(".")
-    for name in names[:-1]:
-        target = target.setdefault(name, {}) if isinstance(target, dict) else None
-    if not isinstance(target, dict):
-        raise JobError([Problem(f"--set {step(key)}", "does not lead to a field of an object")])
-    target[names[-1]] = value
+    for k, name in enumerate(names, 1):
+        if not isinstance(target, dict):
+            raise JobError([Problem(f"--set {step(key)}", f"{shown(target)} is no object with a field {shown(name)}")])
+        target = target.setdefault(name, {}) if k < len(names) else target.update({name: value})
 
 
 def parse_job(job: object, *, folder: Path = Path()) -> Sweep:
@@ -207,7 +206,7 @@ class _JobReader:
         if isinstance(value, str):
             return Source(self.resolved(value))
         if not isinstance(value, dict) or not isinstance(value.get("source"), str):
-            self.problem("data", f'expected a source such as "sample:us20" or {{"source": …}}, got {shown(value)}')
+            self.problem("data", wrong(self.job, "data", 'a source such as "sample:us20" or {"source": …}'))
             return Source("")
         self.problems += [
             unknown(f"data.{step(key)}", "field", key, _DATA_FIELDS) for key in value if key not in _DATA_FIELDS
@@ -281,10 +280,10 @@ class _JobReader:
         axes = self.job.get("axes", {})
         if not isinstance(axes, dict):
             self.problem("axes", f"expected an object of axes, got {shown(axes)}")
-            axes = {}
+            return tuple(trees), Grid((), tuple(frozenset() for _ in trees))
         specs = {name: self.axis_spec(name, spec) for name, spec in axes.items()}
         if self.trees_are_whole:
-            paths_fit = [self.addressed(trees, name, paths) for name, (paths, _) in specs.items()]
+            paths_fit = [paths is not None and self.addressed(trees, name, paths) for name, (paths, _) in specs.items()]
             self.problems += [problem for problem in unused_axes(specs, trees) if all(paths_fit)]
         found = [self.axis(name, values, trees) for name, (_, values) in specs.items()]
         where = self.where(found)
@@ -292,18 +291,18 @@ class _JobReader:
             self.contradictions(trees, {axis.id: axis for axis in found}, where)
         grid = Grid(tuple(found), tuple(frozenset(tree.axes()) for tree in trees), where)
         if not self.problems and not grid.admitted:
-            self.problem("where", f"admits no branch of {grid.size:,}")
+            self.problem("where", f"admits no branch of {grid.size:,}; at least one has to be left")
         return tuple(trees), grid
 
-    def axis_spec(self, name: str, spec: object) -> tuple[list[str], object]:
-        """(paths, values) of an axis."""
-        place = f"axes.{step(name)}"
-        if not _AXIS_ID.fullmatch(name):
+    def axis_spec(self, name: str, spec: object) -> tuple[list[str] | None, object]:
+        """(paths, values) of an axis; the paths are None if they or the name cannot be read."""
+        place, is_named = f"axes.{step(name)}", bool(_AXIS_ID.fullmatch(name))
+        if not is_named:
             self.problem(place, "expected a name of [a-z][a-z0-9_]*, at most 32 characters")
         elif name in FIXED_COLUMNS or name in METRIC_COLUMNS or name.split("_")[0] in SEGMENTS:
             self.problem(place, "is the name of a result column; choose another")
         if not isinstance(spec, dict):
-            return [], spec
+            return [] if is_named else None, spec
         self.problems += [
             unknown(f"{place}.{step(key)}", "field", key, ("paths", "values"))
             for key in spec
@@ -311,9 +310,9 @@ class _JobReader:
         ]
         paths = spec.get("paths")
         if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
-            self.problem(f"{place}.paths", f"expected a list of paths, got {shown(paths)}")
-            paths = []
-        return paths, spec.get("values")
+            self.problem(f"{place}.paths", wrong(spec, "paths", "a list of paths"))
+            is_named = False
+        return paths if is_named else None, spec.get("values")
 
     def addressed(self, trees: list[Tree], name: str, paths: list[str]) -> bool:
         """Put the axis where its paths lead, in place; whether all of them lead somewhere."""
@@ -339,7 +338,7 @@ class _JobReader:
         try:
             if len({domain.numeric for domain, _ in readers.values()}) > 1:
                 places = " and ".join(step(path, MAX_PATH) for _, path in readers.values())
-                raise ValueError(f"sweeps numbers and names at once: {places}")
+                raise ValueError(f"sweeps numbers and names at once: {places}; allowed: one kind")
             if len(written) > 1 and isinstance(spec, str) and "±" in spec:
                 raise ValueError(
                     f"{shown(spec)} is around one number, and the paths hold {listed(map(shown, written))}"

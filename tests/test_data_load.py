@@ -467,7 +467,8 @@ def test_a_ticker_never_becomes_a_path(outside: str, tmp_path: Path):
     for folder in (tmp_path, tmp_path / "data", tmp_path / "data" / "sub"):
         put(folder, AAA=table())
     (problem,) = refusal(str(tmp_path / "data"), outside)
-    assert problem.startswith(f"ticker {outside}: {outside} is not in {tmp_path}/data")
+    name = outside if outside.isprintable() and outside else repr(outside)
+    assert problem.startswith(f"ticker {name}: {name} is not in {tmp_path}/data")
 
 
 def test_links_out_of_the_folder_are_not_there(tmp_path: Path):

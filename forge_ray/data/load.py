@@ -79,7 +79,7 @@ def _open(source: str) -> tuple[list[str], Reader]:
         return list(sample_tickers(name)), lambda ticker, others, problems: _read_sample(name, ticker, others, problems)
     folder = Path(source)
     if not folder.is_dir():
-        raise DataError([Problem("data", f'no folder {shown(source)}; allowed: a folder or "sample:us20"')])
+        raise DataError([Problem("data", f'no folder {shown(source, MAX_WORDS)}; allowed: a folder or "sample:us20"')])
     files = {
         file.stem: file
         for file in sorted(folder.glob("*.parquet"))

@@ -19,10 +19,14 @@ _TICKER = re.compile(r"[A-Za-z0-9^][A-Za-z0-9._^=/-]{0,31}")
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """The values of one field. `read` returns the normal form or raises ValueError saying what is allowed."""
+    """The values of one field. `read` returns the normal form or raises ValueError saying what is allowed.
+
+    what : the allowed values in words, for a field that is missing.
+    """
 
     name: str
     read: Callable[[object], int | float | str]
+    what: str
     numeric: bool = False
     integer: bool = False
 
@@ -91,15 +95,15 @@ def _outside(what: str, value: object, allowed: list[str]) -> str:
     return f"unknown {what} {shown(value)}{hint}; allowed: {listed(allowed)}"
 
 
-WINDOW = Domain("window", read_integer(1, MAX_WINDOW), numeric=True, integer=True)
-FOR_DAYS = Domain("forDays", read_integer(1, MAX_FOR_DAYS), numeric=True, integer=True)
-THRESHOLD = Domain("threshold", read_number, numeric=True)
-WEIGHT = Domain("weight", read_weight, numeric=True)
-TICKER = Domain("ticker", read_signal_ticker)
-POSITION = Domain("position", read_ticker)
-METRIC = Domain("metric", read_metric)
-COMPARATOR = Domain("comparator", read_choice("comparator", tuple(Comparator)))
-WEIGHTING = Domain("weighting", read_choice("weighting", tuple(Weighting)))
+WINDOW = Domain("window", read_integer(1, MAX_WINDOW), f"an integer from 1 to {MAX_WINDOW:,}", True, True)
+FOR_DAYS = Domain("forDays", read_integer(1, MAX_FOR_DAYS), f"an integer from 1 to {MAX_FOR_DAYS:,}", True, True)
+THRESHOLD = Domain("threshold", read_number, "a finite number", numeric=True)
+WEIGHT = Domain("weight", read_weight, "a weight >= 0", numeric=True)
+TICKER = Domain("ticker", read_signal_ticker, "a ticker with prices")
+POSITION = Domain("position", read_ticker, "a ticker")
+METRIC = Domain("metric", read_metric, f"one of {listed(INDICATOR_BY_NAME)}")
+COMPARATOR = Domain("comparator", read_choice("comparator", tuple(Comparator)), f"one of {', '.join(Comparator)}")
+WEIGHTING = Domain("weighting", read_choice("weighting", tuple(Weighting)), f"one of {', '.join(Weighting)}")
 
 DOMAIN_BY_FIELD: dict[str, Domain] = {
     "metric": METRIC, "window": WINDOW, "ticker": TICKER, "comparator": COMPARATOR, "threshold": THRESHOLD,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from forge_ray.catalog import INDICATOR_BY_NAME
-from forge_ray.errors import InputError, Problem, shown, step, unknown
+from forge_ray.errors import InputError, Problem, shown, step, unknown, wrong
 from forge_ray.tree import domains
 from forge_ray.tree.domains import Domain
 from forge_ray.tree.nodes import (
@@ -113,8 +113,10 @@ class _Reader:
     def kind(self, raw: object) -> Kind | None:
         if not isinstance(raw, dict):
             self.problem("", f"expected a node (an object), got {shown(raw)}")
-        elif raw.get("kind") not in tuple(Kind):
-            self.problems.append(unknown("kind", "kind", raw.get("kind"), tuple(Kind)))
+        elif "kind" not in raw:
+            self.problem("kind", wrong(raw, "kind", f"one of {', '.join(Kind)}"))
+        elif raw["kind"] not in tuple(Kind):
+            self.problems.append(unknown("kind", "kind", raw["kind"], tuple(Kind)))
         else:
             return Kind(raw["kind"])
         return None
@@ -145,7 +147,7 @@ class _Reader:
         value = raw.get("id")
         if isinstance(value, str) and _ID.fullmatch(value):
             return value
-        self.problem(join_place(place, "id"), f"expected an id of letters, digits, '_' and '-', got {shown(value)}")
+        self.problem(join_place(place, "id"), wrong(raw, "id", "an id of letters, digits, '_' and '-'"))
         return ""
 
     def field(self, raw: dict, name: str, domain: Domain, place: str, default: object = ...) -> Value:
@@ -153,7 +155,7 @@ class _Reader:
         if name not in raw and default is not ...:
             return default  # type: ignore[return-value]
         if name not in raw:
-            self.problem(join_place(place, name), "missing")
+            self.problem(join_place(place, name), wrong(raw, name, domain.what))
             return ""
         return self.value(raw[name], domain, join_place(place, name))
 
@@ -187,7 +189,7 @@ class _Reader:
     def positions(self, raw: dict) -> Iterator[Value]:
         items = raw.get("positions")
         if not isinstance(items, list):
-            self.problem("positions", f"expected a list of tickers, got {shown(items)}")
+            self.problem("positions", wrong(raw, "positions", "a list of tickers"))
             return
         for k, item in enumerate(items):
             yield self.value(item, domains.POSITION, f"positions[{k}]")
@@ -195,7 +197,7 @@ class _Reader:
     def conditions(self, raw: dict) -> Iterator[Condition]:
         items = raw.get("conditions")
         if not isinstance(items, list):
-            self.problem("conditions", f"expected a list of conditions, got {shown(items)}")
+            self.problem("conditions", wrong(raw, "conditions", "a list of conditions"))
             return
         for k, item in enumerate(items):
             at = f"conditions[{k}]"
@@ -240,13 +242,15 @@ class _Reader:
         expanded = raw.get("expanded", False)
         if not isinstance(expanded, bool):
             self.problem(f"{place}.expanded", f"expected true or false, got {shown(expanded)}")
-        if expanded is not True:
+            expanded = "threshold" not in raw
+        if not expanded:
             for name in ("rightTicker", "rightMetric", "rightWindow"):
                 if name in raw:
-                    self.problem(f"{place}.{name}", 'only allowed with "expanded": true')
+                    self.problem(f"{place}.{name}", f'{shown(raw[name])} is only allowed with "expanded": true')
             return self.field(raw, "threshold", domains.THRESHOLD, place)
         if "threshold" in raw:
-            self.problem(f"{place}.threshold", 'not allowed with "expanded": true')
+            text = f'{shown(raw["threshold"])} is not allowed with "expanded": true; allowed: rightMetric, rightWindow'
+            self.problem(f"{place}.threshold", f"{text}, rightTicker")
         metric = self.field(raw, "rightMetric", domains.METRIC, place, left.metric)
         inherits = "rightWindow" not in raw and not _is_windowless(metric) and not _is_windowless(left.metric)
         window = left.window if inherits else self.window(raw, "rightWindow", metric, place)

@@ -29,10 +29,10 @@ def address(tree: Tree, path: str, axis: str) -> Tree:
     field = "positions[0]" if field == "positions" and len(node.positions) == 1 else field
     if field not in fields:
         raise ValueError(
-            f"no field {shown(field)} in {step(node_id)}{nearest(field, fields)}; allowed: {listed(fields)}"
+            f"no field {shown(field)} in node {shown(node_id)}{nearest(field, fields)}; allowed: {listed(fields)}"
         )
     if isinstance(taken := fields[field], Placeholder):
-        raise ValueError(f"already swept by axis {taken.axis!r}")
+        raise ValueError(f"already swept by axis {taken.axis!r}; a field has one axis")
     swept = Placeholder(axis, taken)
     replaced = map_values(node, lambda name, value: swept if name == field else value)
     return Tree(tree.nodes[:index] + (replaced,) + tree.nodes[index + 1 :])
@@ -93,7 +93,7 @@ def unused_axes(axes: Mapping[str, object], trees: list[Tree]) -> list[Problem]:
     without_use = [Problem(f"axes.{step(name)}", f"not used; write \"${step(name)}\" where it belongs") for name in axes
                    if name not in used]  # fmt: skip
     without_axis = [
-        Problem("axes", f"${name} is used in a tree but has no axis{nearest(name, axes)}")
+        Problem("axes", f"${name} is used in a tree but has no axis{nearest(name, axes)}; there: {listed(axes)}")
         for name in sorted(used - set(axes))
     ]
     return without_use + without_axis

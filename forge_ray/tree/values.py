@@ -79,7 +79,10 @@ def _range(first: str, last: str, by: str | None) -> list[Decimal]:
 
 def _around(spec: str, groups: tuple, written: object, integer: bool) -> list[Decimal]:
     if isinstance(written, bool) or not isinstance(written, int | float):
-        raise ValueError(f"{shown(spec)} is around the number in the tree, which is {shown(written)} here")
+        there = "a $name" if written is None else shown(written)
+        raise ValueError(
+            f"{shown(spec)} is around a number in the tree, and there is {there}; allowed: a list, a range"
+        )
     reach, percent, by, by_percent = groups
     if by is not None and percent != by_percent:
         raise ValueError(f"{shown(spec)} mixes percent and absolute; both or none")

@@ -46,9 +46,10 @@ class Where:
         """Raises ValueError where text meets a number or is calculated with; `texts` are the columns that hold text."""
         for node in ast.walk(self._body):
             if isinstance(node, ast.BinOp | ast.UnaryOp) and any(_is_text(side, texts) for side in _operands(node)):
-                raise ValueError(f"cannot calculate with text: {shown(ast.unparse(node))}")
+                raise ValueError(f"cannot calculate with text: {shown(ast.unparse(node))}; allowed: numbers")
             if isinstance(node, ast.Compare) and len({_is_text(side, texts) for side in _operands(node)}) > 1:
-                raise ValueError(f"compares text with a number: {shown(ast.unparse(node))}")
+                text = f"compares text with a number: {shown(ast.unparse(node))}"
+                raise ValueError(f"{text}; allowed: both sides numbers, or both text")
 
     def __call__(self, columns: Mapping[str, Any]) -> Any:
         """The condition over columns: the same kind of value as a comparison of two columns."""
@@ -116,7 +117,9 @@ def _check_condition(node: ast.expr) -> None:
             for op, right in zip(ops, rights, strict=True):
                 _check_list(right) if isinstance(op, ast.In | ast.NotIn) else _check_value(right)
                 if not isinstance(op, (*_COMPARE, ast.In, ast.NotIn)):
-                    raise ValueError(f"cannot compare with {shown(ast.unparse(node))}")
+                    raise ValueError(
+                        f"not allowed here: {shown(ast.unparse(node))}; allowed: < <= > >= == !=, in, not in"
+                    )
         case _:
             raise ValueError(f"expected a comparison, got {shown(ast.unparse(node))}")
 
@@ -132,7 +135,7 @@ def _check_value(node: ast.expr) -> None:
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
             for side in (left, right):
                 if isinstance(side, ast.Constant) and not isinstance(side.value, int | float):
-                    raise ValueError(f"cannot calculate with {shown(side.value)}")
+                    raise ValueError(f"cannot calculate with {shown(side.value)}; allowed: numbers")
                 _check_value(side)
             _check_constant(node)
         case _:
@@ -144,8 +147,8 @@ def _check_constant(node: ast.expr) -> None:
     if not _names_any(node):
         try:
             _evaluate(node, {})
-        except ArithmeticError as error:
-            raise ValueError(f"{shown(ast.unparse(node))}: {error}") from error
+        except ZeroDivisionError as error:
+            raise ValueError(f"{shown(ast.unparse(node))}: division by zero") from error
 
 
 def _names_any(node: ast.expr) -> bool:
