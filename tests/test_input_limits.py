@@ -30,6 +30,7 @@ from forge_ray import jsontext
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.data import load
 from forge_ray.errors import CapacityError, DataError, ForgeRayError, InputError
+from forge_ray.plan import Execution
 from forge_ray.run import Run, execute, explain, prepare
 from forge_ray.sweep import parse_job
 from forge_ray.tree import parse_tree
@@ -125,6 +126,30 @@ def test_a_tree_is_at_most_a_thousand_nodes_deep() -> None:
     assert len(parse_tree(deep_tree(1000)).nodes) == 1000
     assert_says(message_of(lambda: parse_tree(deep_tree(1001))), ("next[0]: nested deeper than 1,000 nodes",))
     assert_says(message_of(lambda: parse_tree(deep_tree(11), max_depth=10)), ("nested deeper than 10 nodes",))
+
+
+PLACES: list[tuple[str | int, ...]] = [
+    *((key,) for key in JOB),
+    *(("data", key) for key in ("source", "start", "end", "clean")),
+    *(("execution", key) for key in Execution.__struct_fields__ if key not in ("ticker_costs", "threshold")),
+    *(("execution", key, "x") for key in ("cost_bps", "rebalance")),
+    *(("split", key) for key in ("holdout", "chronological")),
+    *(("require", key) for key in ("is.max_drawdown", "full.sharpe")),
+    *((*N, key) for key in ("paths", "values")),
+    *((*GATE_DIP, key) for key in ("id", "type", "metric", "window", "ticker", "comparator", "threshold", "expanded")),
+    *(("tree", key) for key in ("id", "kind", "weight", "children", "conditions", "weightingThen")),
+    ("where", 0),
+]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=[".".join(map(str, place)) for place in PLACES])
+def test_a_value_of_any_depth_anywhere_is_a_mistake_like_others(place: tuple[str | int, ...]) -> None:
+    deep: Any = {"x": 1}
+    for _ in range(3_000):
+        deep = [deep]
+    *steps, last = place
+    job = JOB if place[-1] not in ("chronological", "x") else with_value(JOB, tuple(steps), {})
+    assert len(message_of(lambda: parse_job(with_value(job, (*steps, last), deep)))) < 2_000
 
 
 def test_many_mistakes_deep_below_the_root_stay_readable() -> None:

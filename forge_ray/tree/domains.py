@@ -13,6 +13,7 @@ from forge_ray.tree.nodes import EMPTY, Comparator, Weighting
 
 MAX_WINDOW = 100_000
 MAX_FOR_DAYS = 10_000
+MAX_WEIGHT = 1e15
 
 _TICKER = re.compile(r"[A-Za-z0-9^][A-Za-z0-9._^=/-]{0,31}")
 
@@ -56,8 +57,8 @@ def _is_finite(value: int | float) -> bool:
 
 def read_weight(value: object) -> float:
     number = read_number(value)
-    if number < 0:
-        raise ValueError(f"expected a weight >= 0, got {shown(value)}")
+    if not 0 <= number <= MAX_WEIGHT:  # shares are weights over their sum, which must be finite
+        raise ValueError(f"expected a weight from 0 to {MAX_WEIGHT:g}, got {shown(value)}")
     return number
 
 
@@ -98,7 +99,7 @@ def _outside(what: str, value: object, allowed: list[str]) -> str:
 WINDOW = Domain("window", read_integer(1, MAX_WINDOW), f"an integer from 1 to {MAX_WINDOW:,}", True, True)
 FOR_DAYS = Domain("forDays", read_integer(1, MAX_FOR_DAYS), f"an integer from 1 to {MAX_FOR_DAYS:,}", True, True)
 THRESHOLD = Domain("threshold", read_number, "a finite number", numeric=True)
-WEIGHT = Domain("weight", read_weight, "a weight >= 0", numeric=True)
+WEIGHT = Domain("weight", read_weight, f"a weight from 0 to {MAX_WEIGHT:g}", numeric=True)
 TICKER = Domain("ticker", read_signal_ticker, "a ticker with prices")
 POSITION = Domain("position", read_ticker, "a ticker")
 METRIC = Domain("metric", read_metric, f"one of {listed(INDICATOR_BY_NAME)}")
