@@ -451,9 +451,14 @@ def test_an_unknown_sample_names_what_there_is(name: str):
     assert ("did you mean 'us20'" in problem) == bool(name)
 
 
-@pytest.mark.parametrize("source", ["no/such/folder", "a\0b", "~"])
+@pytest.mark.parametrize("source", ["no/such/folder", "a\0b", "~", "a" * 256])
 def test_a_missing_folder_names_what_is_allowed(source: str):
     assert refusal(source, "AAPL") == [f'data: no folder {source!r}; allowed: a folder or "sample:us20"']
+
+
+def test_a_folder_of_a_very_long_name_is_shown_in_part():
+    (problem,) = refusal("a" * 10_000, "AAPL")
+    assert problem.startswith("data: no folder 'aaa") and len(problem) < 400
 
 
 def test_a_file_is_no_folder(tmp_path: Path):

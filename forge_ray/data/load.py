@@ -78,7 +78,7 @@ def _open(source: str) -> tuple[list[str], Reader]:
         name = source.removeprefix(SAMPLE)
         return list(sample_tickers(name)), lambda ticker, others, problems: _read_sample(name, ticker, others, problems)
     folder = Path(source)
-    if not folder.is_dir():
+    if not _is_folder(folder):
         raise DataError([Problem("data", f'no folder {shown(source, MAX_WORDS)}; allowed: a folder or "sample:us20"')])
     files = {
         file.stem: file
@@ -86,6 +86,13 @@ def _open(source: str) -> tuple[list[str], Reader]:
         if file.is_file() and _is_inside(file, folder)  # in this order: resolving a link to itself fails
     }
     return list(files), lambda ticker, others, problems: _read_file(files[ticker], others, problems)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # the name is too long, or a folder above may not be entered
+        return False
 
 
 def _is_inside(file: Path, folder: Path) -> bool:
