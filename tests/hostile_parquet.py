@@ -279,8 +279,11 @@ class Damaged(NamedTuple):
 
 @st.composite
 def damaged_pages(draw: Draw) -> Damaged:
-    """Good bars in a file with page checksums, of which bytes before the footer are changed."""
-    good = draw(bars(0, WRITING.map(lambda writing: writing | {"write_page_checksum": True})))
+    """Good bars in a file with page checksums, of which bytes before the footer are changed.
+
+    The file has statistics: without them nothing contradicts a header that shifts the values of its page.
+    """
+    good = draw(bars(0, WRITING.map(lambda writing: writing | {"write_page_checksum": True, "write_statistics": True})))
     data = bytearray(good.file)
     end = len(data) - FOOTER_END - int.from_bytes(data[-FOOTER_END:-4], "little")
     for _ in range(draw(st.integers(1, 3))):

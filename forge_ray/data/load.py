@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from forge_ray.catalog import CASH
 from forge_ray.data.panel import History, Panel, as_date, as_day, build_panel
+from forge_ray.data.parquet import read_columns
 from forge_ray.data.samples import sample_table, sample_tickers
 from forge_ray.errors import DataError, Problem, listed, nearest, shown, step, unknown
 
@@ -132,7 +133,7 @@ def _read_file(file: Path, others: tuple[str, ...], problems: list[Problem]) -> 
         if twice:
             problems.append(Problem(str(file), f"more than one column {' and '.join(twice)}; allowed: one of each"))
             return None
-        return pq.ParquetFile(file, page_checksum_verification=True).read(columns=columns)
+        return read_columns(file, columns)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         problems.append(Problem(str(file), f"not a readable Parquet file: {_words(error)}"))
         return None
