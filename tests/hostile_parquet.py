@@ -36,9 +36,13 @@ class Bars(NamedTuple):
     def as_read(self, name: str) -> pa.ChunkedArray:
         """A column as the file has it: Parquet itself knows UTC only, other zones are in the schema that Arrow adds."""
         column = self.table[name]
-        if pa.types.is_timestamp(column.type) and column.type.tz and not self.writing["store_schema"]:
-            return column.cast(pa.timestamp(column.type.unit, "UTC"))
-        return column
+        if not pa.types.is_timestamp(column.type):
+            return column
+        zone = "UTC" if column.type.tz and not self.writing["store_schema"] else column.type.tz
+        if column.type.unit != "ns":
+            return column.cast(pa.timestamp(column.type.unit, zone))
+        micros = [None if value is None else value // 1_000 for value in column.cast(pa.int64()).to_pylist()]
+        return pa.chunked_array([pa.array(micros, pa.int64())]).cast(pa.timestamp("us", zone))  # Python has no ns
 
 
 # ---------------------------------------------------------------- tables
