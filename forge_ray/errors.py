@@ -7,10 +7,12 @@ Input errors carry all mistakes of a file at once; each mistake is one `Problem`
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 MAX_LISTED = 100
+MAX_SHOWN = 60
+MAX_BITS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +87,62 @@ class IncompleteRunError(ForgeRayError):
 def nearest(value: str, allowed: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the allowed name closest to `value`, or an empty string."""
     by_lower = {str(name).lower(): str(name) for name in allowed}
-    close = difflib.get_close_matches(value.lower(), by_lower, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(value.lower(), by_lower, n=1, cutoff=0.6) if len(value) <= MAX_SHOWN else []
     return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
 
 
 def unknown(place: str, what: str, value: object, allowed: Iterable[str]) -> Problem:
     """The problem of a name outside a closed set: value, nearest name and the whole set."""
-    names = list(allowed)
+    names = list(map(str, allowed))
     hint = nearest(value, names) if isinstance(value, str) else ""
-    return Problem(place, f"unknown {what} {shown(value)}{hint}; allowed: {', '.join(map(str, names))}")
+    return Problem(place, f"unknown {what} {shown(value)}{hint}; allowed: {listed(names)}")
 
 
-def shown(value: object, limit: int = 60) -> str:
-    """`repr` of a value, cut to `limit` characters and free of control characters."""
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def wrong(data: Mapping[str, object], key: str, what: str) -> str:
+    """What a field should hold against what it holds: ``expected …, got …``, or ``missing; expected …``."""
+    return f"expected {what}, got {shown(data[key])}" if key in data else f"missing; expected {what}"
+
+
+def listed(names: Iterable[str], most: int = MAX_LISTED) -> str:
+    """Names in a row, each as in `step`; only the first ones if they are many."""
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(step, names[:most])) + more or "nothing"
+
+
+def step(name: str, limit: int = MAX_SHOWN) -> str:
+    """A name from the input as part of a place: as it is, or as `shown` if it is blank, long or not printable."""
+    return name if name.strip() and name.isprintable() and len(name) <= limit else shown(name, limit)
+
+
+def shown(value: object, limit: int = MAX_SHOWN) -> str:
+    """`repr` of a JSON value of any depth and size, cut to `limit` characters and free of control characters."""
+    text = ""
+    for piece in _pieces(value, limit):
+        text += piece
+        if len(text) > limit:  # before the next piece: no level is entered that would not be seen
+            return text[: limit - 1] + "…"
+    return text
+
+
+def _pieces(value: object, limit: int) -> Iterator[str]:
+    """The `repr` of a value bit by bit; every level gives a bracket before it is gone into."""
+    match value:
+        case dict() if value:
+            for k, (key, item) in enumerate(value.items()):
+                yield ", " if k else "{"
+                yield from _pieces(key, limit)
+                yield ": "
+                yield from _pieces(item, limit)
+            yield "}"
+        case list() if value:
+            for k, item in enumerate(value):
+                yield ", " if k else "["
+                yield from _pieces(item, limit)
+            yield "]"
+        case str():
+            yield repr(value[: limit + 1])
+        case int() if value.bit_length() > MAX_BITS:  # Python refuses to write it
+            yield f"a number of {value.bit_length():,} bits"
+        case _:
+            yield repr(value)

@@ -12,12 +12,14 @@ import math
 import re
 from pathlib import Path
 
-from forge_ray.errors import InputError, Problem, shown
+from forge_ray.errors import InputError, Problem, shown, step
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 4_000
 MAX_VALUES = 500_000
+MAX_DIGITS = 400
 MAX_INDENTED = 100
+MAX_PATH = 4_096
 
 _TOKEN = re.compile(
     r"""[ \t\n\r]*(?:
@@ -30,6 +32,15 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_EXPECTED = {
+    "end": "the end of the text",
+    "key": "a key in double quotes",
+    "key or }": "a key in double quotes or '}'",
+    "value": "a value",
+    "value or ]": "a value or ']'",
+    "colon": "':'",
+    "comma or close": "',' or the end of what is open",
+}
 _WORDS = {"true": True, "false": False, "null": None}
 
 
@@ -40,18 +51,19 @@ class JsonError(InputError):
 def read_file(path: str | Path, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> object:
     """Parse the JSON file at `path`. Errors name the file."""
     path = Path(path)
+    place = step(str(path), MAX_PATH)
     try:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)  # a device has no size that could be asked for
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise JsonError([Problem(str(path), getattr(error, "strerror", None) or str(error))]) from error
+        raise JsonError([Problem(place, getattr(error, "strerror", None) or str(error))]) from error
     if len(data) > max_bytes:
-        raise JsonError([Problem(str(path), f"larger than {max_bytes:,} bytes, which are the most allowed")])
+        raise JsonError([Problem(place, f"larger than {max_bytes:,} bytes, which are the most allowed")])
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise JsonError([Problem(f"{path}: byte {error.start}", "not UTF-8 text")]) from error
-    return parse(text, place=str(path), max_depth=max_depth)
+        raise JsonError([Problem(f"{place}: byte {error.start}", "not UTF-8 text")]) from error
+    return parse(text, place=place, max_depth=max_depth)
 
 
 def parse(text: str, *, place: str = "", max_depth: int = MAX_DEPTH) -> object:
@@ -86,7 +98,7 @@ class _Parser:
         if kind == "end":
             if expected == "end":
                 return "done"
-            raise self.error(start, "the text ends too early")
+            raise self.error(start, f"the text ends too early, expected {_EXPECTED[expected]}")
         if kind != "mark":
             return self._scalar(expected, kind, token, start)
         if token in "{[" and expected in ("value", "value or ]"):
@@ -97,7 +109,7 @@ class _Parser:
             return "key" if isinstance(self.stack[-1], dict) else "value"
         if token == ":" and expected == "colon":
             return "value"
-        raise self.error(start, f"found {token!r}, expected {expected}")
+        raise self.error(start, f"found {token!r}, expected {_EXPECTED[expected]}")
 
     def _scalar(self, expected: str, kind: str | None, token: str, start: int) -> str:
         if expected in ("key", "key or }"):
@@ -105,7 +117,7 @@ class _Parser:
                 raise self.error(start, f"found {shown(token)}, expected a key in double quotes")
             return self._key(self._string(token, start), start)
         if expected not in ("value", "value or ]"):
-            raise self.error(start, f"found {shown(token)}, expected {expected}")
+            raise self.error(start, f"found {shown(token)}, expected {_EXPECTED[expected]}")
         if kind == "string":
             value: object = self._string(token, start)
         elif kind == "number":
@@ -123,17 +135,17 @@ class _Parser:
 
     def _number(self, token: str, start: int) -> int | float:
         if token.lstrip("-").isdigit():
-            if len(token) > 400:
-                raise self.error(start, f"a number of {len(token)} digits")
+            if len(token) > MAX_DIGITS:
+                raise self.error(start, f"a number of {len(token):,} digits; allowed: at most {MAX_DIGITS}")
             return int(token)
         number = float(token)
         if not math.isfinite(number):
-            raise self.error(start, f"the number {token} is not finite")
+            raise self.error(start, f"the number {step(token)} is not finite")
         return number
 
     def _key(self, key: str, start: int) -> str:
         if key in self.stack[-1]:
-            raise self.error(start, f"duplicate key {shown(key)}")
+            raise self.error(start, f"duplicate key {shown(key)}; keys are unique")
         self.keys[-1] = key
         return "colon"
 
@@ -170,9 +182,13 @@ class _Parser:
         return len(self.text) - len(self.text[position:].lstrip(" \t\n\r"))
 
     def _unreadable(self, position: int) -> JsonError:
+        found = shown(self.text[position : position + 20])
         if self.text[position] == '"':
-            return self.error(position, "a string that does not end or holds a control character or a bad escape")
-        return self.error(position, f"not a JSON value: {shown(self.text[position : position + 20])}")
+            text = "a string that does not end or holds a control character or a bad escape"
+            return self.error(position, f"{text}: {found}")
+        if self.text[position] == "\ufeff":
+            return self.error(position, "a byte order mark; allowed: UTF-8 without one")
+        return self.error(position, f"not a JSON value: {found}")
 
     def error(self, position: int, message: str) -> JsonError:
         line = self.text.count("\n", 0, position) + 1

@@ -25,7 +25,7 @@ from forge_ray import jsontext
 from forge_ray.catalog import METRICS, SEGMENTS
 from forge_ray.data import CLEAN_POLICIES, Split, parse_split
 from forge_ray.engine import FIXED_COLUMNS, METRIC_COLUMNS
-from forge_ray.errors import InputError, Problem, shown, unknown
+from forge_ray.errors import InputError, Problem, listed, shown, step, unknown, wrong
 from forge_ray.plan import Execution, Requirement, read_execution, read_requirements
 from forge_ray.tree import (
     Axis,
@@ -67,6 +67,7 @@ _FIELDS = (
 )
 _DATA_FIELDS = ("source", "start", "end", "clean")
 KEEP = ("all", "passing")
+MAX_PATH = 200
 
 
 class JobError(InputError):
@@ -150,12 +151,11 @@ def with_settings(job: object, settings: Iterable[str]) -> object:
 
 
 def _put(job: object, key: str, value: object) -> None:
-    target, *steps = job, *key.split(".")
-    for step in steps[:-1]:
-        target = target.setdefault(step, {}) if isinstance(target, dict) else None
-    if not isinstance(target, dict):
-        raise JobError([Problem(f"--set {key}", "does not lead to a field of an object")])
-    target[steps[-1]] = value
+    target, *names = job, *key.split(".")
+    for k, name in enumerate(names, 1):
+        if not isinstance(target, dict):
+            raise JobError([Problem(f"--set {step(key)}", f"{shown(target)} is no object with a field {shown(name)}")])
+        target = target.setdefault(name, {}) if k < len(names) else target.update({name: value})
 
 
 def parse_job(job: object, *, folder: Path = Path()) -> Sweep:
@@ -171,7 +171,7 @@ class _JobReader:
         self.raw_trees: dict[str, object] = {}
         self.calls: dict[str, Tree] = {}
         self.trees_are_whole = True
-        self.problems: list[Problem] = [unknown(key, "field", key, _FIELDS) for key in job if key not in _FIELDS]
+        self.problems: list[Problem] = [unknown(step(key), "field", key, _FIELDS) for key in job if key not in _FIELDS]
 
     def sweep(self) -> Sweep:
         self.calls = self.definitions()
@@ -206,9 +206,10 @@ class _JobReader:
 
     def keep(self) -> str:
         value = self.job.get("keep", "all")
-        if value not in KEEP:
-            self.problems.append(unknown("keep", "value", value, KEEP))
-        return str(value)
+        if value in KEEP:
+            return value
+        self.problems.append(unknown("keep", "value", value, KEEP))
+        return KEEP[0]
 
     def split(self) -> Split | None:
         try:
@@ -222,10 +223,10 @@ class _JobReader:
         if isinstance(value, str):
             return Source(self.resolved(value))
         if not isinstance(value, dict) or not isinstance(value.get("source"), str):
-            self.problem("data", f'expected a source such as "sample:us20" or {{"source": …}}, got {shown(value)}')
+            self.problem("data", wrong(self.job, "data", 'a source such as "sample:us20" or {"source": …}'))
             return Source("")
         self.problems += [
-            unknown(f"data.{key}", "field", key, _DATA_FIELDS) for key in value if key not in _DATA_FIELDS
+            unknown(f"data.{step(key)}", "field", key, _DATA_FIELDS) for key in value if key not in _DATA_FIELDS
         ]
         start, end = self.date(value, "start"), self.date(value, "end")
         if start and end and start > end:
@@ -251,7 +252,7 @@ class _JobReader:
             return ()
         self.problems += [unknown("data.clean", "policy", item, CLEAN_POLICIES) for item in items
                           if item not in CLEAN_POLICIES]  # fmt: skip
-        return tuple(str(item) for item in items)
+        return tuple(item for item in items if isinstance(item, str))
 
     def definitions(self) -> dict[str, Tree]:
         calls, problems = read_calls(self.job.get("calls", {}), "calls")
@@ -268,7 +269,7 @@ class _JobReader:
         if "tree" in self.job:
             return ("tree",), [self.tree(self.job["tree"], "tree")]
         self.raw_trees = self.named_trees(self.job["trees"])
-        return tuple(self.raw_trees), [self.tree(data, name) for name, data in self.raw_trees.items()]
+        return tuple(self.raw_trees), [self.tree(data, step(name)) for name, data in self.raw_trees.items()]
 
     def named_trees(self, trees: object) -> dict[str, object]:
         """Tree JSON by name: the files of a list, or an object of trees in place."""
@@ -303,10 +304,10 @@ class _JobReader:
         axes = self.job.get("axes", {})
         if not isinstance(axes, dict):
             self.problem("axes", f"expected an object of axes, got {shown(axes)}")
-            axes = {}
+            return tuple(trees), Grid((), tuple(frozenset() for _ in trees))
         specs = {name: self.axis_spec(name, spec) for name, spec in axes.items()}
         if self.trees_are_whole:
-            paths_fit = [self.addressed(trees, name, paths) for name, (paths, _) in specs.items()]
+            paths_fit = [paths is not None and self.addressed(trees, name, paths) for name, (paths, _) in specs.items()]
             self.problems += [problem for problem in unused_axes(specs, trees) if all(paths_fit)]
         found = [self.axis(name, values, trees) for name, (_, values) in specs.items()]
         where = self.where(found)
@@ -314,27 +315,28 @@ class _JobReader:
             self.contradictions(trees, {axis.id: axis for axis in found}, where)
         grid = Grid(tuple(found), tuple(frozenset(tree.axes()) for tree in trees), where)
         if not self.problems and not grid.admitted:
-            self.problem("where", f"admits no branch of {grid.size:,}")
+            self.problem("where", f"admits no branch of {grid.size:,}; at least one has to be left")
         return tuple(trees), grid
 
-    def axis_spec(self, name: str, spec: object) -> tuple[list[str], object]:
-        """(paths, values) of an axis."""
-        if not _AXIS_ID.fullmatch(name):
-            self.problem(f"axes.{name}", "expected a name of [a-z][a-z0-9_]*, at most 32 characters")
+    def axis_spec(self, name: str, spec: object) -> tuple[list[str] | None, object]:
+        """(paths, values) of an axis; the paths are None if they or the name cannot be read."""
+        place, is_named = f"axes.{step(name)}", bool(_AXIS_ID.fullmatch(name))
+        if not is_named:
+            self.problem(place, "expected a name of [a-z][a-z0-9_]*, at most 32 characters")
         elif name in FIXED_COLUMNS or name in METRIC_COLUMNS or name.split("_")[0] in SEGMENTS:
-            self.problem(f"axes.{name}", "is the name of a result column; choose another")
+            self.problem(place, "is the name of a result column; choose another")
         if not isinstance(spec, dict):
-            return [], spec
+            return [] if is_named else None, spec
         self.problems += [
-            unknown(f"axes.{name}.{key}", "field", key, ("paths", "values"))
+            unknown(f"{place}.{step(key)}", "field", key, ("paths", "values"))
             for key in spec
             if key not in ("paths", "values")
         ]
         paths = spec.get("paths")
         if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
-            self.problem(f"axes.{name}.paths", f"expected a list of paths, got {shown(paths)}")
-            paths = []
-        return paths, spec.get("values")
+            self.problem(f"{place}.paths", wrong(spec, "paths", "a list of paths"))
+            is_named = False
+        return paths if is_named else None, spec.get("values")
 
     def addressed(self, trees: list[Tree], name: str, paths: list[str]) -> bool:
         """Put the axis where its paths lead, in place; whether all of them lead somewhere."""
@@ -346,7 +348,7 @@ class _JobReader:
                 try:
                     trees[t] = address(trees[t], path, name)
                 except ValueError as error:
-                    self.problem(f"axes.{name}.paths", f"{path}: {error}")
+                    self.problem(f"axes.{step(name)}.paths", f"{step(path, MAX_PATH)}: {error}")
         return len(self.problems) == before
 
     def axis(self, name: str, spec: object, trees: list[Tree]) -> Axis:
@@ -354,18 +356,20 @@ class _JobReader:
         found = [use for tree in trees for use in uses(tree) if use[0] == name]
         if not found:
             return Axis(name, ())
-        written = {use[3].written for use in found}
+        written = list(dict.fromkeys(use[3].written for use in found))
         integer = any(domain.integer for _, _, domain, _ in found)
         readers = {domain.name: (domain, path) for _, path, domain, _ in found}
         try:
             if len({domain.numeric for domain, _ in readers.values()}) > 1:
-                places = " and ".join(path for _, path in readers.values())
-                raise ValueError(f"sweeps numbers and names at once: {places}")
+                places = " and ".join(step(path, MAX_PATH) for _, path in readers.values())
+                raise ValueError(f"sweeps numbers and names at once: {places}; allowed: one kind")
             if len(written) > 1 and isinstance(spec, str) and "±" in spec:
-                raise ValueError(f"{spec!r} is around one number, and the paths hold {', '.join(map(shown, written))}")
-            return Axis(name, axis_values(spec, written.pop(), _reader(readers.values(), integer), integer=integer))
+                raise ValueError(
+                    f"{shown(spec)} is around one number, and the paths hold {listed(map(shown, written))}"
+                )
+            return Axis(name, axis_values(spec, written[0], _reader(readers.values(), integer), integer=integer))
         except ValueError as error:
-            self.problem(f"axes.{name}", str(error))
+            self.problem(f"axes.{step(name)}", str(error))
             return Axis(name, ())
 
     def where(self, axes: list[Axis]) -> tuple[Where, ...]:
@@ -385,7 +389,7 @@ class _JobReader:
     def contradictions(self, trees: list[Tree], axes: Mapping[str, Axis], where: tuple[Where, ...]) -> None:
         """What axes may bring in: a cross with forDays, defined weighting over children without weights."""
         for t, tree in enumerate(trees):
-            root = "tree" if "tree" in self.job else list(self.raw_trees)[t]
+            root = "tree" if "tree" in self.job else step(list(self.raw_trees)[t])
             for index, node in enumerate(tree.nodes):
                 at = join_place(root, tree.path(index))
                 if any(isinstance(slot.weighting, Placeholder) for slot in node.slots):
@@ -423,7 +427,7 @@ def _reader(domains: Iterable[tuple[Domain, str]], integer: bool):
             try:
                 domain.read(value)
             except ValueError as error:
-                raise ValueError(f"{path} = {shown(value)}: {error}") from None
+                raise ValueError(f"{step(path, MAX_PATH)} = {shown(value)}: {error}") from None
         return ordered[0][0].read(value)
 
     return read

@@ -49,6 +49,21 @@ def test_raw_prices_with_splits_and_dividends_equal_adjusted_prices(tmp_path: Pa
     assert two.close[0, 0] == raw["Close"][0], "the chain starts at the first raw close"
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "adjusted", "became"),
+    [("High", 1e300, 1e20, "inf"), ("Low", 1e-300, 1e-30, "0"), ("Volume", 1e300, 1e-20, "inf")],
+)
+def test_a_field_that_its_factor_takes_out_of_range_is_refused(
+    tmp_path: Path, column: str, value: float, adjusted: float, became: str
+):
+    columns = {"Close": np.full(N, 10.0), column: np.full(N, 10.0), "Adj Close": np.full(N, 10.0)}
+    columns[column][7], columns["Adj Close"][7] = value, adjusted
+    with pytest.raises(DataError) as caught:
+        load(written(tmp_path / "x", columns), ["AAA"], fields=["close", column.lower()])
+    text = f"{column} {value:g}, adjusted as Close is, would be {became} on 2020-01-08 (1 bad rows)"
+    assert str(caught.value) == f"ticker AAA: {text}; allowed: finite and above 0"
+
+
 def test_a_cut_does_not_move_the_chain(tmp_path: Path):
     raw = bars(np.random.default_rng(2))
     source = written(tmp_path / "x", raw | {"Adj Close": raw["Close"] * np.linspace(0.5, 1.0, N)})

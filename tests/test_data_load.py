@@ -393,6 +393,52 @@ def test_flipped_bits_in_checked_pages_never_change_a_price(tmp_path: Path):
     assert load(str(tmp_path), ["AAA"]).fingerprint == expected
 
 
+def test_a_flipped_bit_in_the_header_of_a_page_is_refused(tmp_path: Path):
+    """Checksums leave out headers. Here the length of the definition levels is off by one: every value would shift."""
+    file, closes = tmp_path / "AAA.parquet", [1.0, 1.4, 1.8, 2.2, 2.6]
+    how = {"write_page_checksum": True, "data_page_version": "2.0", "compression": "zstd"}
+    pq.write_table(table(close=closes), file, **how)
+    whole = file.read_bytes()
+    lengths = (
+        b"\x15\x10\x15\x04\x15\x00"  # in Thrift: encoding by dictionary, 2 bytes of definition levels, 0 of others
+    )
+    at = whole.rindex(lengths)
+    file.write_bytes(whole[: at + 3] + b"\x06" + whole[at + 4 :])
+    assert pq.ParquetFile(file, page_checksum_verification=True).read()["Close"].to_pylist() != closes
+    (problem,) = refusal(str(tmp_path), "AAA")
+    assert (
+        "row group 0: the least or greatest values of Close in the pages and in the footer are not the same" in problem
+    )
+
+
+def test_a_footer_that_leaves_rows_out_is_refused(tmp_path: Path):
+    file, refused = tmp_path / "AAA.parquet", 0
+    whole = Path(put(tmp_path, AAA=table()), "AAA.parquet").read_bytes()
+    for k in range(8 * whole.rindex(b"Close"), 8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[k // 8] ^= 1 << k % 8
+        if 0 < rows_said(damaged) < len(CLOSES):
+            file.write_bytes(damaged)
+            refusal(str(tmp_path), "AAA")
+            refused += 1
+    assert refused
+
+
+def rows_said(data: bytes) -> int:
+    """Rows of the first row group as the footer says, 0 where it cannot be read."""
+    try:
+        return pq.read_metadata(pa.BufferReader(data)).row_group(0).num_rows
+    except (pa.ArrowException, OSError, IndexError):
+        return 0
+
+
+@pytest.mark.parametrize("values", [[NAN, 1.0, 2.0, 3.0, NAN], [-0.0, 0.0, 1.0, 1.0, 1.0], [None, NAN, 1.0, 1.0, 1.0]])
+def test_statistics_of_odd_numbers_contradict_nothing(values: list[float | None], tmp_path: Path):
+    pq.write_table(table(close=values), tmp_path / "AAA.parquet", row_group_size=2)
+    found = refusal(str(tmp_path), "AAA")
+    assert all("not a readable" not in problem for problem in found)
+
+
 def test_any_damage_is_a_data_error_or_none(tmp_path: Path):
     """No other exception escapes: DataError is what the command line knows how to show."""
     file, chance, refused = tmp_path / "AAA.parquet", random.Random(1), 0
@@ -451,9 +497,14 @@ def test_an_unknown_sample_names_what_there_is(name: str):
     assert ("did you mean 'us20'" in problem) == bool(name)
 
 
-@pytest.mark.parametrize("source", ["no/such/folder", "a\0b", "~"])
+@pytest.mark.parametrize("source", ["no/such/folder", "a\0b", "~", "a" * 256])
 def test_a_missing_folder_names_what_is_allowed(source: str):
     assert refusal(source, "AAPL") == [f'data: no folder {source!r}; allowed: a folder or "sample:us20"']
+
+
+def test_a_folder_of_a_very_long_name_is_shown_in_part():
+    (problem,) = refusal("a" * 10_000, "AAPL")
+    assert problem.startswith("data: no folder 'aaa") and len(problem) < 400
 
 
 def test_a_file_is_no_folder(tmp_path: Path):
@@ -467,7 +518,8 @@ def test_a_ticker_never_becomes_a_path(outside: str, tmp_path: Path):
     for folder in (tmp_path, tmp_path / "data", tmp_path / "data" / "sub"):
         put(folder, AAA=table())
     (problem,) = refusal(str(tmp_path / "data"), outside)
-    assert problem.startswith(f"ticker {outside}: {outside} is not in {tmp_path}/data")
+    name = outside if outside.isprintable() and outside else repr(outside)
+    assert problem.startswith(f"ticker {name}: {name} is not in {tmp_path}/data")
 
 
 def test_links_out_of_the_folder_are_not_there(tmp_path: Path):

@@ -165,7 +165,7 @@ def test_tickers_without_a_common_date_cannot_be_traded():
     odd, even = [1, 3, 5, 7, 9], [2, 4, 6, 8, 10]
     prices = {"A": bars(dict.fromkeys(odd, 1.0)), "B": bars(dict.fromkeys(even, 1.0))}
     assert days_of(panel_of(prices, ["A", "B"])) == [1, 10]
-    with pytest.raises(DataError, match="no bar left to trade between the start and 2020-01-10"):
+    with pytest.raises(DataError, match="no bar left to trade with start common and lag 0; data end on 2020-01-10"):
         bound_of([{"id": "p", "kind": "position", "positions": ["A", "B"]}], prices)
 
 

@@ -157,3 +157,24 @@ def test_counting_refuses_what_it_would_have_to_enumerate() -> None:
 def test_a_quotient_by_zero_admits_like_infinity() -> None:
     grid = Grid((Axis("a", (0, 1, 2)),), (frozenset("a"),), (Where("1 / a > 0.7", ("a",)),))
     assert grid.admitted == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "admitted"),
+    [
+        ("a * 9007199254740992 * 2048 > 0", 2),
+        ("a * a * a * a * a * a * a * a > 0", 2),
+        ("a + 9007199254740992 * 9007199254740992 > 5", 3),
+        ("a < " + "9007199254740992 * " * 90 + "9007199254740992", 3),
+    ],
+)
+def test_large_products_neither_wrap_around_nor_overflow(text: str, admitted: int) -> None:
+    """2**63 is where integers of an array end."""
+    grid = Grid((Axis("a", (0, 1_000, 100_000)),), (frozenset("a"),), (Where(text, ("a",)),))
+    assert grid.admitted == admitted
+
+
+@pytest.mark.parametrize("text", ["1or a < 3", "a == '\\d'"])
+def test_what_python_only_warns_of_is_not_read(text: str) -> None:
+    with pytest.raises(ValueError, match="cannot read"):
+        Where(text, ("a",))

@@ -41,6 +41,13 @@ def test_an_end_off_the_grid_names_both_neighbours(
     assert f"its neighbours are {below} and {below + step}" in str(caught.value)
 
 
+@pytest.mark.parametrize("spec", ["9" * 41 + ".." + "9" * 42, "0.." + "9" * 10**6, "٢..٢٠", "±" + "9" * 41])
+def test_numbers_of_very_many_digits_or_of_other_scripts_are_not_read(spec: str) -> None:
+    with pytest.raises(ValueError, match="expected a list") as caught:
+        numbers(spec, 5)
+    assert len(str(caught.value)) < 200
+
+
 @given(st.integers(1, 1000), st.integers(0, 500))
 def test_a_range_of_whole_numbers_has_them_all(low: int, count: int) -> None:
     found = windows(f"{low}..{low + count}")

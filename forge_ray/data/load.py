@@ -18,11 +18,13 @@ import pyarrow.parquet as pq
 
 from forge_ray.catalog import CASH
 from forge_ray.data.panel import History, Panel, as_date, as_day, build_panel
+from forge_ray.data.parquet import read_columns
 from forge_ray.data.samples import sample_table, sample_tickers
-from forge_ray.errors import DataError, Problem, nearest, shown, unknown
+from forge_ray.errors import DataError, Problem, listed, nearest, shown, step, unknown
 
 CLEAN_POLICIES = ("sort", "drop_duplicates", "drop_invalid")
 SAMPLE = "sample:"
+MAX_WORDS = 300
 FIRST_DAY, LAST_DAY = as_day(date.min), as_day(date.max)
 
 COLUMN_OF = {"open": "Open", "high": "High", "low": "Low", "close": "Close", "volume": "Volume"}
@@ -79,8 +81,8 @@ def _open(source: str) -> tuple[list[str], Reader]:
         name = source.removeprefix(SAMPLE)
         return list(sample_tickers(name)), lambda ticker, others, problems: _read_sample(name, ticker, others, problems)
     folder = Path(source)
-    if not folder.is_dir():
-        raise DataError([Problem("data", f'no folder {shown(source)}; allowed: a folder or "sample:us20"')])
+    if not _is_folder(folder):
+        raise DataError([Problem("data", f'no folder {shown(source, MAX_WORDS)}; allowed: a folder or "sample:us20"')])
     files = {
         file.stem: file
         for file in sorted(folder.glob("*.parquet"))
@@ -89,15 +91,22 @@ def _open(source: str) -> tuple[list[str], Reader]:
     return list(files), lambda ticker, others, problems: _read_file(files[ticker], others, problems)
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # the name is too long, or a folder above may not be entered
+        return False
+
+
 def _is_inside(file: Path, folder: Path) -> bool:
     """A link must not lead out of the folder."""
     return file.resolve().parent == folder.resolve()
 
 
 def _missing(source: str, name: str, available: list[str], *, is_carried: bool) -> Problem:
-    some = ", ".join(available[:30]) + (f" and {len(available) - 30:,} more" if len(available) > 30 else "")
-    place = "benchmark" if is_carried else f"ticker {name}"
-    return Problem(place, f"{name} is not in {source}{nearest(name, available)}; there: {some or 'nothing'}")
+    place = "benchmark" if is_carried else f"ticker {step(name)}"
+    there = listed(available, 30)
+    return Problem(place, f"{step(name)} is not in {source}{nearest(name, available)}; there: {there}")
 
 
 def _read_sample(name: str, ticker: str, others: tuple[str, ...], problems: list[Problem]) -> pa.Table | None:
@@ -110,7 +119,7 @@ def _read_sample(name: str, ticker: str, others: tuple[str, ...], problems: list
 
 
 def _no_column(place: str, missing: list[str], names: list[str]) -> Problem:
-    return Problem(place, f"no column {' and no column '.join(missing)}; there: {', '.join(names) or 'none'}")
+    return Problem(place, f"no column {' and no column '.join(missing)}; there: {listed(names)}")
 
 
 def _read_file(file: Path, others: tuple[str, ...], problems: list[Problem]) -> pa.Table | None:
@@ -126,10 +135,15 @@ def _read_file(file: Path, others: tuple[str, ...], problems: list[Problem]) -> 
         if twice:
             problems.append(Problem(str(file), f"more than one column {' and '.join(twice)}; allowed: one of each"))
             return None
-        return pq.ParquetFile(file, page_checksum_verification=True).read(columns=columns)
+        return read_columns(file, columns)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        problems.append(Problem(str(file), f"not a readable Parquet file: {str(error).splitlines()[0]}"))
+        problems.append(Problem(str(file), f"not a readable Parquet file: {_words(error)}"))
         return None
+
+
+def _words(error: Exception) -> str:
+    """What Arrow says, on one line; it quotes the bytes that it meets."""
+    return step(str(error).partition("\n")[0] or type(error).__name__, MAX_WORDS)
 
 
 def _history(
@@ -163,13 +177,25 @@ def _history(
     for name, values in further.items():
         if values is not None:
             _check_further(ticker, COLUMN_OF[name], days[rows], values[rows], problems)
-            scaled[name] = _scaled(name, values[rows], close[rows], chain) if adjusted is not close else values[rows]
+            scaled[name] = values[rows]
+            if adjusted is not close:
+                scaled[name] = _scaled(ticker, name, days[rows], values[rows], close[rows], chain, problems)
     return None if len(problems) > before else History(ticker, days[rows], chain, cleaned, scaled)
 
 
-def _scaled(name: str, values: np.ndarray, close: np.ndarray, chain: np.ndarray) -> np.ndarray:
+def _scaled(
+    ticker: str, name: str, days: np.ndarray, values: np.ndarray, close: np.ndarray, chain: np.ndarray,
+    problems: list[Problem],
+) -> np.ndarray:  # fmt: skip
     """A field on the scale of the chain: prices by the factor of their bar, volume by its inverse."""
-    return values * (close / chain) if name == "volume" else values * (chain / close)
+    with np.errstate(all="ignore"):
+        scaled = values * (close / chain) if name == "volume" else values * (chain / close)
+    bad = np.flatnonzero((np.isfinite(values) & ~np.isfinite(scaled)) | ((scaled == 0) & (values != 0)))
+    if len(bad):
+        text = f"{COLUMN_OF[name]} {values[bad[0]]:g}, adjusted as Close is, would be {scaled[bad[0]]:g}"
+        text = f"{text} on {as_date(days[bad[0]])} ({len(bad)} bad rows); allowed: finite and above 0"
+        problems.append(Problem(f"ticker {ticker}", text))
+    return scaled
 
 
 def _check_further(ticker: str, column: str, days: np.ndarray, values: np.ndarray, problems: list[Problem]) -> None:
@@ -209,7 +235,7 @@ def _days(ticker: str, column: pa.ChunkedArray, problems: list[Problem]) -> np.n
     try:
         days = _whole_days(column)
     except pa.ArrowInvalid as error:
-        problems.append(Problem(place, f"Date: {str(error).splitlines()[0]}; allowed: YYYY-MM-DD"))
+        problems.append(Problem(place, f"Date: {_words(error)}; allowed: YYYY-MM-DD"))
         return None
     outside = np.flatnonzero((days < FIRST_DAY) | (days > LAST_DAY))
     if len(outside):

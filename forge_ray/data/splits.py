@@ -41,20 +41,21 @@ def parse_split(value: object, place: str) -> Split:
         if kind == "holdout":
             return Split(kind, _share(amount, f"{place}.{kind}"))
         if kind == "chronological":
-            return Split(kind, _date(amount) or _share(amount, f"{place}.{kind}"))
+            return Split(kind, _date(amount) or _share(amount, f"{place}.{kind}", " or a date as YYYY-MM-DD"))
     hint = nearest(value, [*PLAIN, "holdout", "chronological"]) if isinstance(value, str) else ""
     raise InputError([Problem(place, f"unknown split {shown(value)}{hint}; allowed: {_FORMS}")])
 
 
-def _share(value: object, place: str) -> Decimal:
-    text = value.strip() if isinstance(value, str) else repr(value)
+def _share(value: object, place: str, or_else: str = "") -> Decimal:
+    text = value.strip() if isinstance(value, str) else repr(value) if isinstance(value, float) else ""
     percent = text.endswith("%")
     try:
         share = Decimal(text.removesuffix("%").strip()) / (100 if percent else 1)
     except DecimalException:
         share = Decimal("NaN")
-    if isinstance(value, bool) or not share.is_finite() or not 0 < share < 1:
-        raise InputError([Problem(place, f'expected a share above 0 and below 100% such as "30%", got {shown(value)}')])
+    if not share.is_finite() or not 0 < share < 1:
+        text = f'expected a share above 0 and below 100% such as "30%"{or_else}, got {shown(value)}'
+        raise InputError([Problem(place, text)])
     return share.normalize()
 
 

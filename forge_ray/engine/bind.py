@@ -97,7 +97,10 @@ def bind(
         raise DataError([Problem("data", f"{n:,} bars to trade; allowed: at most {MAX_RETURNS:,}")])
     if n < 1:
         limit = f"; {ladder[0].ticker} ({ladder[0].because}) is ready on {ladder[0].date}" if ladder else ""
-        raise DataError([Problem("data", f"no bar left to trade between the start and {panel.date(-1)}{limit}")])
+        text = (
+            f"no bar left to trade with start {execution.start} and lag {execution.lag}; data end on {panel.date(-1)}"
+        )
+        raise DataError([Problem("data", text + limit)])
     first_fill = start + execution.lag
     return_dates = panel.dates[first_fill + fills.step :]
     masks = split_masks(split, return_dates)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from forge_ray.catalog import CASH_LIKE, METRIC_BY_NAME, SEGMENTS
-from forge_ray.errors import Problem, shown, unknown
+from forge_ray.errors import Problem, shown, step, unknown
 from forge_ray.tree.domains import read_signal_ticker as read_ticker
 
 Reader: TypeAlias = Callable[[str, object], dict[str, Any]]
@@ -113,7 +113,7 @@ def read_execution(data: object, place: str) -> tuple[Execution, list[Problem]]:
     problems: list[Problem] = []
     values = {}
     for key, value in data.items():
-        at = f"{place}.{key}"
+        at = f"{place}.{step(key)}"
         if key not in _READERS:
             problems.append(unknown(at, "field", key, _READERS))
             continue
@@ -153,7 +153,7 @@ def _costs(key: str, value: object) -> dict[str, Any]:
     """A number, or numbers by ticker with a default for all others."""
     if not isinstance(value, dict):
         return {key: _number(value, 0, MAX_COST_BPS, 'a number or {"default": …, "TICKER": …}')}
-    costs = {ticker: _number(bps, 0, MAX_COST_BPS, f"for {ticker} a number") for ticker, bps in value.items()}
+    costs = {ticker: _number(bps, 0, MAX_COST_BPS, f"for {step(ticker)} a number") for ticker, bps in value.items()}
     default = costs.pop("default", Execution.__struct_defaults__[2])
     return {key: default, "ticker_costs": tuple(sorted(costs.items()))}
 
@@ -213,7 +213,7 @@ def read_requirements(data: object, place: str) -> tuple[tuple[Requirement, ...]
         try:
             found.append(_requirement(key, value))
         except ValueError as error:
-            problems.append(Problem(f"{place}.{key}", str(error)))
+            problems.append(Problem(f"{place}.{step(key)}", str(error)))
     return tuple(found), problems
 
 

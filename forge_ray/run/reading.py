@@ -58,9 +58,13 @@ class Run:
         where : a condition over columns. passing : only rows that passed. Raises `InputError` for unknown columns.
         """
         metric = self.metric(by)
-        conditions = [] if where is None else [_where(where, tuple(self.store.columns))]
+        conditions = [] if where is None else [_where(where, tuple(self.store.columns), self._text_columns())]
         predicate = _Both((*conditions, _PASSED)) if passing else next(iter(conditions), None)
         return self.store.best(metric, METRIC_BY_NAME[metric.partition("_")[2]].better == "high", n, predicate)
+
+    def _text_columns(self) -> list[str]:
+        swept = [name for name, values in self.spec["axes"].items() if isinstance(values[0], str)]
+        return ["tree", "path", "status", "failed_requirements", *swept]
 
     def metric(self, by: str | None) -> str:
         """The metric column to rank by."""
@@ -125,9 +129,11 @@ class _Both:
 _PASSED = _Passed()
 
 
-def _where(text: str, columns: tuple[str, ...]) -> Where:
+def _where(text: str, columns: tuple[str, ...], texts: list[str]) -> Where:
     try:
-        return Where(text, columns)
+        where = Where(text, columns)
+        where.check_kinds(texts)
+        return where
     except ValueError as error:
         raise InputError([Problem("--where", str(error))]) from error
 

@@ -8,21 +8,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from forge_ray.catalog import CASH, INDICATOR_BY_NAME
-from forge_ray.errors import nearest, shown
+from forge_ray.errors import listed, nearest, shown
 from forge_ray.tree.nodes import EMPTY, Comparator, Weighting
 
 MAX_WINDOW = 100_000
 MAX_FOR_DAYS = 10_000
+MAX_WEIGHT = 1e15
 
 _TICKER = re.compile(r"[A-Za-z0-9^][A-Za-z0-9._^=/-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """The values of one field. `read` returns the normal form or raises ValueError saying what is allowed."""
+    """The values of one field. `read` returns the normal form or raises ValueError saying what is allowed.
+
+    what : the allowed values in words, for a field that is missing.
+    """
 
     name: str
     read: Callable[[object], int | float | str]
+    what: str
     numeric: bool = False
     integer: bool = False
 
@@ -52,8 +57,8 @@ def _is_finite(value: int | float) -> bool:
 
 def read_weight(value: object) -> float:
     number = read_number(value)
-    if number < 0:
-        raise ValueError(f"expected a weight >= 0, got {shown(value)}")
+    if not 0 <= number <= MAX_WEIGHT:  # shares are weights over their sum, which must be finite
+        raise ValueError(f"expected a weight from 0 to {MAX_WEIGHT:g}, got {shown(value)}")
     return number
 
 
@@ -88,18 +93,18 @@ def read_choice(what: str, choices: tuple[str, ...]) -> Callable[[object], str]:
 
 def _outside(what: str, value: object, allowed: list[str]) -> str:
     hint = nearest(value, allowed) if isinstance(value, str) else ""
-    return f"unknown {what} {shown(value)}{hint}; allowed: {', '.join(allowed)}"
+    return f"unknown {what} {shown(value)}{hint}; allowed: {listed(allowed)}"
 
 
-WINDOW = Domain("window", read_integer(1, MAX_WINDOW), numeric=True, integer=True)
-FOR_DAYS = Domain("forDays", read_integer(1, MAX_FOR_DAYS), numeric=True, integer=True)
-THRESHOLD = Domain("threshold", read_number, numeric=True)
-WEIGHT = Domain("weight", read_weight, numeric=True)
-TICKER = Domain("ticker", read_signal_ticker)
-POSITION = Domain("position", read_ticker)
-METRIC = Domain("metric", read_metric)
-COMPARATOR = Domain("comparator", read_choice("comparator", tuple(Comparator)))
-WEIGHTING = Domain("weighting", read_choice("weighting", tuple(Weighting)))
+WINDOW = Domain("window", read_integer(1, MAX_WINDOW), f"an integer from 1 to {MAX_WINDOW:,}", True, True)
+FOR_DAYS = Domain("forDays", read_integer(1, MAX_FOR_DAYS), f"an integer from 1 to {MAX_FOR_DAYS:,}", True, True)
+THRESHOLD = Domain("threshold", read_number, "a finite number", numeric=True)
+WEIGHT = Domain("weight", read_weight, f"a weight from 0 to {MAX_WEIGHT:g}", numeric=True)
+TICKER = Domain("ticker", read_signal_ticker, "a ticker with prices")
+POSITION = Domain("position", read_ticker, "a ticker")
+METRIC = Domain("metric", read_metric, f"one of {listed(INDICATOR_BY_NAME)}")
+COMPARATOR = Domain("comparator", read_choice("comparator", tuple(Comparator)), f"one of {', '.join(Comparator)}")
+WEIGHTING = Domain("weighting", read_choice("weighting", tuple(Weighting)), f"one of {', '.join(Weighting)}")
 
 DOMAIN_BY_FIELD: dict[str, Domain] = {
     "metric": METRIC, "window": WINDOW, "ticker": TICKER, "comparator": COMPARATOR, "threshold": THRESHOLD,

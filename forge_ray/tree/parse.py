@@ -15,7 +15,7 @@ from itertools import islice
 import msgspec
 
 from forge_ray.catalog import INDICATOR_BY_NAME
-from forge_ray.errors import InputError, Problem, shown, unknown
+from forge_ray.errors import InputError, Problem, shown, step, unknown, wrong
 from forge_ray.tree import domains
 from forge_ray.tree.domains import Domain
 from forge_ray.tree.nodes import (
@@ -123,8 +123,10 @@ class _Reader:
     def kind(self, raw: object) -> Kind | None:
         if not isinstance(raw, dict):
             self.problem("", f"expected a node (an object), got {shown(raw)}")
-        elif raw.get("kind") not in tuple(Kind):
-            self.problems.append(unknown("kind", "kind", raw.get("kind"), tuple(Kind)))
+        elif "kind" not in raw:
+            self.problem("kind", wrong(raw, "kind", f"one of {', '.join(Kind)}"))
+        elif raw["kind"] not in tuple(Kind):
+            self.problems.append(unknown("kind", "kind", raw["kind"], tuple(Kind)))
         else:
             return Kind(raw["kind"])
         return None
@@ -149,14 +151,14 @@ class _Reader:
 
     def known_fields(self, raw: dict, allowed: tuple[str, ...], place: str) -> None:
         self.problems.extend(
-            unknown(join_place(place, key), "field", key, allowed) for key in raw if key not in allowed
+            unknown(join_place(place, step(key)), "field", key, allowed) for key in raw if key not in allowed
         )
 
     def id(self, raw: dict, place: str, name: str = "id") -> str:
         value = raw.get(name)
         if isinstance(value, str) and NODE_ID.fullmatch(value):
             return value
-        self.problem(join_place(place, name), f"expected an id of letters, digits, '_' and '-', got {shown(value)}")
+        self.problem(join_place(place, name), wrong(raw, name, "an id of letters, digits, '_' and '-'"))
         return ""
 
     def field(self, raw: dict, name: str, domain: Domain, place: str, default: object = ...) -> Value:
@@ -164,7 +166,7 @@ class _Reader:
         if name not in raw and default is not ...:
             return default  # type: ignore[return-value]
         if name not in raw:
-            self.problem(join_place(place, name), "missing")
+            self.problem(join_place(place, name), wrong(raw, name, domain.what))
             return ""
         return self.value(raw[name], domain, join_place(place, name))
 
@@ -187,7 +189,7 @@ class _Reader:
             self.problem("children", f"expected an object of slots, got {shown(slots)}")
             return
         for name, items in slots.items():
-            at = f"children.{name}"
+            at = f"children.{step(name)}"
             if name not in SLOTS[kind]:
                 self.problems.append(unknown(at, "slot", name, SLOTS[kind]))
             elif not isinstance(items, list):
@@ -198,7 +200,7 @@ class _Reader:
     def positions(self, raw: dict) -> Iterator[Value]:
         items = raw.get("positions")
         if not isinstance(items, list):
-            self.problem("positions", f"expected a list of tickers, got {shown(items)}")
+            self.problem("positions", wrong(raw, "positions", "a list of tickers"))
             return
         for k, item in enumerate(items):
             yield self.value(item, domains.POSITION, f"positions[{k}]")
@@ -206,7 +208,7 @@ class _Reader:
     def conditions(self, raw: dict) -> Iterator[Condition]:
         items = raw.get("conditions")
         if not isinstance(items, list):
-            self.problem("conditions", f"expected a list of conditions, got {shown(items)}")
+            self.problem("conditions", wrong(raw, "conditions", "a list of conditions"))
             return
         for k, item in enumerate(items):
             at = f"conditions[{k}]"
@@ -217,7 +219,7 @@ class _Reader:
         ids = Counter(item["id"] for item in items if isinstance(item, dict) and isinstance(item.get("id"), str))
         for name, count in ids.items():
             if count > 1:
-                self.problem("conditions", f"condition id {name!r} is used {count} times; ids are unique")
+                self.problem("conditions", f"condition id {shown(name)} is used {count} times; ids are unique")
 
     def condition(self, raw: dict, place: str, *, first: bool) -> Condition:
         self.known_fields(raw, _CONDITION_FIELDS, place)
@@ -251,13 +253,15 @@ class _Reader:
         expanded = raw.get("expanded", False)
         if not isinstance(expanded, bool):
             self.problem(f"{place}.expanded", f"expected true or false, got {shown(expanded)}")
-        if expanded is not True:
+            expanded = "threshold" not in raw
+        if not expanded:
             for name in ("rightTicker", "rightMetric", "rightWindow"):
                 if name in raw:
-                    self.problem(f"{place}.{name}", 'only allowed with "expanded": true')
+                    self.problem(f"{place}.{name}", f'{shown(raw[name])} is only allowed with "expanded": true')
             return self.field(raw, "threshold", domains.THRESHOLD, place)
         if "threshold" in raw:
-            self.problem(f"{place}.threshold", 'not allowed with "expanded": true')
+            text = f'{shown(raw["threshold"])} is not allowed with "expanded": true; allowed: rightMetric, rightWindow'
+            self.problem(f"{place}.threshold", f"{text}, rightTicker")
         metric = self.field(raw, "rightMetric", domains.METRIC, place, left.metric)
         inherits = "rightWindow" not in raw and not _is_windowless(metric) and not _is_windowless(left.metric)
         window = left.window if inherits else self.window(raw, "rightWindow", metric, place)
@@ -288,7 +292,7 @@ def _whole_tree_problems(tree: Tree, place: str) -> Iterator[Problem]:
     for name, (first, *others) in places.items():
         if others:
             at = join_place(join_place(place, tree.path(others[0])), "id")
-            text = f"id {name!r} is used {len(others) + 1} times, first at {join_place(place, tree.path(first))}"
+            text = f"id {shown(name)} is used {len(others) + 1} times, first at {join_place(place, tree.path(first))}"
             yield Problem(at, f"{text}; ids are unique")
     for index, node in enumerate(tree.nodes):
         for problem in (*weight_problems(tree, node), *_condition_problems(node)):

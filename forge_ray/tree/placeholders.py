@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from forge_ray.errors import Problem, nearest, shown
+from forge_ray.errors import Problem, listed, nearest, shown, step
 from forge_ray.tree.domains import Domain, domain_of
 from forge_ray.tree.nodes import Condition, Node, Placeholder, Series, Slot, Tree, Value, node_fields, weighting_field
 from forge_ray.tree.values import AxisValue
@@ -28,9 +28,11 @@ def address(tree: Tree, path: str, axis: str) -> Tree:
     fields = dict(node_fields(node))
     field = "positions[0]" if field == "positions" and len(node.positions) == 1 else field
     if field not in fields:
-        raise ValueError(f"no field {shown(field)} in {node_id}{nearest(field, fields)}; allowed: {', '.join(fields)}")
+        raise ValueError(
+            f"no field {shown(field)} in node {shown(node_id)}{nearest(field, fields)}; allowed: {listed(fields)}"
+        )
     if isinstance(taken := fields[field], Placeholder):
-        raise ValueError(f"already swept by axis {taken.axis!r}")
+        raise ValueError(f"already swept by axis {taken.axis!r}; a field has one axis")
     swept = Placeholder(axis, taken)
     replaced = map_values(node, lambda name, value: swept if name == field else value)
     return Tree(tree.nodes[:index] + (replaced,) + tree.nodes[index + 1 :])
@@ -88,10 +90,10 @@ def _map_condition(condition: Condition, visit: Visit) -> Condition:
 def unused_axes(axes: Mapping[str, object], trees: list[Tree]) -> list[Problem]:
     """Axes without use and placeholders without axis, over all trees of a job."""
     used = {axis for tree in trees for axis in tree.axes()}
-    without_use = [Problem(f"axes.{name}", f"not used; write \"${name}\" where it belongs") for name in axes
+    without_use = [Problem(f"axes.{step(name)}", f"not used; write \"${step(name)}\" where it belongs") for name in axes
                    if name not in used]  # fmt: skip
     without_axis = [
-        Problem("axes", f"${name} is used in a tree but has no axis{nearest(name, axes)}")
+        Problem("axes", f"${name} is used in a tree but has no axis{nearest(name, axes)}; there: {listed(axes)}")
         for name in sorted(used - set(axes))
     ]
     return without_use + without_axis

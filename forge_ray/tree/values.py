@@ -16,7 +16,7 @@ from forge_ray.errors import shown
 MAX_VALUES = 1_000_000
 MAX_LISTED = 10
 
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?"
+_NUMBER = r"[+-]?(?:[0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,2})?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s+by\s+({_NUMBER}))?\s*")
 _AROUND = re.compile(rf"\s*±\s*({_NUMBER})(%?)(?:\s+by\s+({_NUMBER})(%?))?\s*")
 _FORMS = 'a list, "5..14", "20..40 by 5", "±3" or "±20% by 5%"'
@@ -79,13 +79,16 @@ def _range(first: str, last: str, by: str | None) -> list[Decimal]:
 
 def _around(spec: str, groups: tuple, written: object, integer: bool) -> list[Decimal]:
     if isinstance(written, bool) or not isinstance(written, int | float):
-        raise ValueError(f"{spec!r} is around the number in the tree, which is {shown(written)} here")
+        there = "a $name" if written is None else shown(written)
+        raise ValueError(
+            f"{shown(spec)} is around a number in the tree, and there is {there}; allowed: a list, a range"
+        )
     reach, percent, by, by_percent = groups
     if by is not None and percent != by_percent:
-        raise ValueError(f"{spec!r} mixes percent and absolute; both or none")
+        raise ValueError(f"{shown(spec)} mixes percent and absolute; both or none")
     step, width, centre = Decimal(by or 1), Decimal(reach), Decimal(repr(written))
     if step <= 0 or width < 0:
-        raise ValueError(f"{spec!r}: expected a width >= 0 and a step > 0")
+        raise ValueError(f"{shown(spec)}: expected a width >= 0 and a step > 0")
     steps = _count(width / step)
     if steps * step != width:
         raise ValueError(
@@ -98,8 +101,12 @@ def _around(spec: str, groups: tuple, written: object, integer: bool) -> list[De
 
 def _count(steps: Decimal) -> int:
     if steps > MAX_VALUES:
-        raise ValueError(f"{int(steps) + 1:,} values; allowed: at most {MAX_VALUES:,}")
+        raise ValueError(f"{_spelled(int(steps) + 1)} values; allowed: at most {MAX_VALUES:,}")
     return int(steps)
+
+
+def _spelled(count: int) -> str:
+    return f"{count:,}" if count < 10**15 else f"about {Decimal(count):.0e}"
 
 
 def _plain(number: Decimal) -> int | float:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ast
 import operator
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from functools import reduce
 from typing import Any
 
-from forge_ray.errors import nearest, shown
+from forge_ray.errors import listed, nearest, shown
 
 MAX_LENGTH = 2_000
 MAX_DEPTH = 100
@@ -33,14 +34,11 @@ class Where:
 
     def __init__(self, text: object, allowed: Mapping[str, object] | tuple[str, ...]):
         self.text = _checked_text(text)
-        try:
-            self._body = ast.parse(self.text.strip(), mode="eval").body
-        except (SyntaxError, RecursionError, MemoryError) as error:
-            raise ValueError(f"cannot read {shown(self.text)}: {error}") from error
+        self._body = _parsed(self.text.strip())
         self.names = tuple(dict.fromkeys(n.id for n in ast.walk(self._body) if isinstance(n, ast.Name)))
         for name in self.names:
             if name not in allowed:
-                raise ValueError(f"unknown name {name!r}{nearest(name, allowed)}; allowed: {', '.join(allowed)}")
+                raise ValueError(f"unknown name {shown(name)}{nearest(name, allowed)}; allowed: {listed(allowed)}")
         _check_depth(self._body)
         _check_condition(self._body)
 
@@ -48,9 +46,10 @@ class Where:
         """Raises ValueError where text meets a number or is calculated with; `texts` are the columns that hold text."""
         for node in ast.walk(self._body):
             if isinstance(node, ast.BinOp | ast.UnaryOp) and any(_is_text(side, texts) for side in _operands(node)):
-                raise ValueError(f"cannot calculate with text: {shown(ast.unparse(node))}")
+                raise ValueError(f"cannot calculate with text: {shown(ast.unparse(node))}; allowed: numbers")
             if isinstance(node, ast.Compare) and len({_is_text(side, texts) for side in _operands(node)}) > 1:
-                raise ValueError(f"compares text with a number: {shown(ast.unparse(node))}")
+                text = f"compares text with a number: {shown(ast.unparse(node))}"
+                raise ValueError(f"{text}; allowed: both sides numbers, or both text")
 
     def __call__(self, columns: Mapping[str, Any]) -> Any:
         """The condition over columns: the same kind of value as a comparison of two columns."""
@@ -85,6 +84,15 @@ def _checked_text(text: object) -> str:
     return text
 
 
+def _parsed(text: str) -> ast.expr:
+    """Refuses also what Python only warns of, such as ``1or n``."""
+    try:
+        with warnings.catch_warnings(action="error"):
+            return ast.parse(text, mode="eval").body
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"cannot read {shown(text)}: {getattr(error, 'msg', error)}") from error
+
+
 def _check_depth(node: ast.expr) -> None:
     """What follows recurses; the limit keeps it far from the interpreter's."""
     level: list[ast.AST] = [node]
@@ -109,7 +117,9 @@ def _check_condition(node: ast.expr) -> None:
             for op, right in zip(ops, rights, strict=True):
                 _check_list(right) if isinstance(op, ast.In | ast.NotIn) else _check_value(right)
                 if not isinstance(op, (*_COMPARE, ast.In, ast.NotIn)):
-                    raise ValueError(f"cannot compare with {shown(ast.unparse(node))}")
+                    raise ValueError(
+                        f"not allowed here: {shown(ast.unparse(node))}; allowed: < <= > >= == !=, in, not in"
+                    )
         case _:
             raise ValueError(f"expected a comparison, got {shown(ast.unparse(node))}")
 
@@ -125,7 +135,7 @@ def _check_value(node: ast.expr) -> None:
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
             for side in (left, right):
                 if isinstance(side, ast.Constant) and not isinstance(side.value, int | float):
-                    raise ValueError(f"cannot calculate with {shown(side.value)}")
+                    raise ValueError(f"cannot calculate with {shown(side.value)}; allowed: numbers")
                 _check_value(side)
             _check_constant(node)
         case _:
@@ -137,8 +147,8 @@ def _check_constant(node: ast.expr) -> None:
     if not _names_any(node):
         try:
             _evaluate(node, {})
-        except ArithmeticError as error:
-            raise ValueError(f"{shown(ast.unparse(node))}: {error}") from error
+        except ZeroDivisionError as error:
+            raise ValueError(f"{shown(ast.unparse(node))}: division by zero") from error
 
 
 def _names_any(node: ast.expr) -> bool:
@@ -165,7 +175,8 @@ def _evaluate(node: ast.expr, columns: Mapping[str, Any]) -> Any:
         case ast.UnaryOp(operand=operand):
             return -_evaluate(operand, columns)
         case ast.BinOp(left=left, op=op, right=right):
-            return _ARITHMETIC[type(op)](_evaluate(left, columns), _evaluate(right, columns))
+            # In floats: integers of an array would wrap around, and larger ones do not fit into it.
+            return _ARITHMETIC[type(op)](1.0 * _evaluate(left, columns), _evaluate(right, columns))
         case ast.Name(id=name):
             return columns[name]
         case ast.Constant(value=value):
