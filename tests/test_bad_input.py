@@ -877,7 +877,7 @@ def test_all_tickers_are_checked_before_failing(tmp_path: Path) -> None:
     write_bars(tmp_path, "ONE", bars(Close=changed(CLOSES, 1, 0.0)))
     write_bars(tmp_path, "TWO", bars(Date=changed(DAYS, 3, DAYS[2])))
     (tmp_path / "THREE.parquet").write_bytes(b"")
-    message = message_of(lambda: load(str(tmp_path), ["ONE", "TWO", "THREE", "FOUR"], carried=["FIVE"]))
+    message = message_of(lambda: load(str(tmp_path), ["ONE", "TWO", "THREE", "FOUR"], carried={"FIVE": "benchmark"}))
     assert_says(message, ("ticker ONE", "ticker TWO", "THREE.parquet", "ticker FOUR", "benchmark: FIVE"))
 
 

@@ -24,7 +24,7 @@ CACHE_BYTES = 64 * 2**20
 
 def tree_sweep(path: str | Path, data: str, settings: Iterable[str] = ()) -> Sweep:
     """The sweep of one branch that a tree file is: the tree as written, on a source, with overrides."""
-    job = {"name": Path(path).stem, "data": data, "tree": jsontext.read_file(path)}
+    job = {"name": Path(path).stem, "data": {"source": data}, "tree": jsontext.read_file(path)}
     return parse_job(with_settings(job, settings), folder=Path.cwd())
 
 
