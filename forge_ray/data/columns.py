@@ -61,20 +61,18 @@ def find_columns(names: Sequence[str], mapping: Mapping[str, str], wanted: Wante
     """
     called = {column: mapping.get(column, column) for column in (*wanted.needed, *wanted.optional)}
     found = {column: name for column, name in called.items() if name in names}
+    there = f"there: {listed(names)}"
     problems = [
-        Problem(place, f"{PLACE}.{column} says {shown(name)}{nearest(name, names)}; there: {listed(names)}")
+        Problem(place, f"no column {shown(name)}, which {PLACE}.{column} names{nearest(name, names)}; {there}")
         for column, name in mapping.items()
         if name not in names
     ]
-    meant = {
-        column: similar
-        for column in called
-        if column not in found and column not in mapping
-        if (similar := _similar(column, [name for name in names if name not in (*found.values(), *mapping.values())]))
-    }
-    lacking = [c for c in called if c not in found and c not in mapping and (c in wanted.needed or c in meant)]
-    if lacking:
-        problems.append(Problem(place, f"no column {' and no column '.join(lacking)}; there: {_there(names, meant)}"))
+    unsaid = [column for column in called if column not in found and column not in mapping]
+    free = [name for name in names if name not in COLUMNS and name not in mapping.values()]
+    meant = {column: similar for column in unsaid if (similar := _similar(column, free)) is not None}
+    if lacking := [column for column in unsaid if column in wanted.needed or column in meant]:
+        hint = f'; if that is meant, map it: "columns": {json.dumps(meant, ensure_ascii=False)}' if meant else ""
+        problems.append(Problem(place, f"no column {' and no column '.join(lacking)}; {there}{hint}"))
     if twice := [name for name in found.values() if names.count(name) > 1]:
         problems.append(Problem(place, f"more than one column {listed(dict.fromkeys(twice))}; allowed: one of each"))
     problems += _shared(found, place)
@@ -102,21 +100,18 @@ def _shared(found: Mapping[str, str], place: str) -> list[Problem]:
     ]
 
 
-def _there(names: Sequence[str], meant: Mapping[str, str]) -> str:
-    mapping = f'; if that is meant, map it: "columns": {json.dumps(meant, ensure_ascii=False)}' if meant else ""
-    return listed(names) + mapping
-
-
 def _similar(column: str, names: Iterable[str]) -> str | None:
     """The first name that may be meant as a column."""
-    return next((name for name in names if name not in COLUMNS and _may_mean(column, name)), None)
+    return next((name for name in names if _may_mean(column, name)), None)
 
 
 def _may_mean(column: str, name: str) -> bool:
     ours, theirs = _letters(column), _letters(name)
     if column == "Adj Close" and "adj" in theirs.replace("unadj", ""):
         return theirs in _ALSO_CALLED[column] or any(price in theirs for price in ("close", "price", "last", "px"))
-    return theirs in (ours, *_ALSO_CALLED[column]) or SequenceMatcher(None, ours, theirs[:60]).ratio() >= TYPO
+    likeness = SequenceMatcher(None, ours, theirs)
+    alike = likeness.real_quick_ratio() >= TYPO and likeness.ratio() >= TYPO
+    return theirs in (ours, *_ALSO_CALLED[column]) or alike
 
 
 def _letters(name: str) -> str:

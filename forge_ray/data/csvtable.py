@@ -9,9 +9,9 @@ Errors name the line of the file.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
 
-from forge_ray.data.tables import codes, count_texts, first_line
+from forge_ray.data.dates import bad_date
+from forge_ray.data.tables import codes, count_texts, first_line, refusing
 from forge_ray.errors import DataError, Problem, shown
 
 BLOCK_BYTES = 4 * 2**20
 TEXTS = ("Ticker", "Date")
+NUMBER = "a number such as 1234.5"
+_ROW = re.compile(r".*?Row #(\d+): (.*)")
+_CSV = "a readable CSV file (UTF-8, a line of names)"
 MISSING = ("", "null", "NULL", "Null", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "None")
 
 
@@ -39,7 +43,7 @@ class CsvTable:
         return str(self.file)
 
     def names(self) -> list[str]:
-        with self._refusing():
+        with refusing(self.place, _CSV):
             return self._names(next(self._blocks())[1])
 
     def count(self, column: str) -> Counter[str | None]:
@@ -62,21 +66,26 @@ class CsvTable:
         """The table with numbers for texts; `rows` are where its rows stand among the lines."""
         found = {column: table[name].combine_chunks() for column, name in columns.items()}
         numbers = {column: _numbers(values) for column, values in found.items() if column not in TEXTS}
+        wrong = {column: _first_bad(found[column]) for column, values in numbers.items() if values is None}
         problems = [
-            Problem(
-                f"{self.place}: line {lines.of(rows[bad := _first_bad(found[column])]):,}",
-                f"{shown(columns[column])} is {shown(found[column][bad].as_py())}; allowed: a number such as 1234.5",
+            self._problem(
+                lines.of(rows[k]), f"{shown(columns[column])} is {shown(found[column][k].as_py())}; allowed: {NUMBER}"
             )
-            for column, values in numbers.items()
-            if values is None
+            for column, k in wrong.items()
         ]
+        if "Date" in found and (bad := bad_date(found["Date"])):
+            text = f"{shown(columns['Date'])} is {bad.text}; allowed: YYYY-MM-DD"
+            problems.append(self._problem(lines.of(rows[bad.row]), text))
         if problems:
             raise DataError(problems)
         return pa.table(found | numbers)
 
+    def _problem(self, line: int, message: str) -> Problem:
+        return Problem(f"{self.place}: line {line:,}", message)
+
     def _tables(self, columns: list[str]) -> Iterator[tuple[Lines, pa.Table]]:
         """Columns of each block as strings, with where its lines lie in the file."""
-        with self._refusing():
+        with refusing(self.place, _CSV):
             blocks = self._blocks()
             names = self._names(next(blocks)[1])
             for first, block in blocks:
@@ -93,10 +102,12 @@ class CsvTable:
                 ),
             )
         except pa.ArrowInvalid as error:
-            raise DataError([Problem(f"{self.place}: from line {lines.first:,}", first_line(error))]) from error
+            found = _ROW.fullmatch(first_line(error))
+            line, text = (lines.of(int(found[1]) - 1), found[2]) if found else (lines.first, first_line(error))
+            raise DataError([self._problem(line, text)]) from error
         if table.num_rows != lines.count():
-            text = "a quoted value goes over several lines; allowed: a row on each line"
-            raise DataError([Problem(f"{self.place}: from line {lines.first:,}", text)])
+            text = "a quoted value, here or below, goes over several lines; allowed: a row on each line"
+            raise DataError([self._problem(lines.first, text)])
         return table
 
     def _names(self, header: bytes) -> list[str]:
@@ -104,7 +115,7 @@ class CsvTable:
         names = table.column_names
         if len(names) == 1 and (other := next((mark for mark in ";\t|" if mark in names[0]), None)):
             text = f"columns are separated by {shown(other)}: {shown(names[0])}; allowed: commas"
-            raise DataError([Problem(f"{self.place}: line 1", text)])
+            raise DataError([self._problem(1, text)])
         return names
 
     def _blocks(self) -> Iterator[tuple[int, bytes]]:
@@ -126,17 +137,9 @@ class CsvTable:
                 line += block.count(b"\n") + len(end)
                 if len(rest) > BLOCK_BYTES:
                     text = f"longer than {BLOCK_BYTES:,} bytes; allowed: a row on each line"
-                    raise DataError([Problem(f"{self.place}: line {line:,}", text)])
+                    raise DataError([self._problem(line, text)])
             if is_header or rest.strip():
                 yield line, rest
-
-    @contextmanager
-    def _refusing(self) -> Iterator[None]:
-        try:
-            yield
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            text = f"not a readable CSV file: {first_line(error)}; allowed: UTF-8 text with a line of names"
-            raise DataError([Problem(self.place, text)]) from error
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from forge_ray.data.tables import MemoryTable, first_line
 from forge_ray.errors import DataError, Problem, shown
 
 PLACE = "data"
+ALLOWED = "pandas, Polars and Arrow tables, or a mapping ticker -> table"
 _STREAMS = ("__arrow_c_stream__", "__arrow_c_array__")
 
 
@@ -37,7 +38,7 @@ def is_frame(value: object) -> bool:
 
 
 def as_frame(value: Any) -> Frame:
-    """A frame of what `is_frame` says yes to; nothing is copied that Arrow can share.
+    """A frame of a table, or of a mapping from tickers to tables; nothing is copied that Arrow can share.
 
     The dates of a pandas frame may be its index: an index of dates or timestamps, whatever its name, is the column Date
     if the frame has no column of that name. Raises `DataError` for columns that Arrow has no type for.
@@ -50,7 +51,8 @@ def as_frame(value: Any) -> Frame:
     for ticker, item in value.items():
         place = f"{PLACE}[{ticker}]" if isinstance(ticker, str) else PLACE
         if not isinstance(ticker, str) or not _is_table(item):
-            problems.append(Problem(place, f"expected ticker and frame, got {shown(ticker)}: {shown(item)}"))
+            text = f"expected a ticker with its frame, got {shown(ticker)} with {type(item).__name__}"
+            problems.append(Problem(place, text))
             continue
         try:
             tables[ticker] = _table(item, place)
@@ -66,10 +68,12 @@ def _is_table(value: object) -> bool:
 
 
 def _table(value: Any, place: str) -> MemoryTable:
+    if not _is_table(value):
+        raise DataError([Problem(place, f"expected a frame, got {type(value).__name__}; allowed: {ALLOWED}")])
     try:
         table = pa.table(value)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        text = f"{type(value).__name__} is no frame: {first_line(error)}; allowed: pandas, Polars or Arrow tables"
+        text = f"{type(value).__name__} is no frame: {first_line(error)}; allowed: {ALLOWED}"
         raise DataError([Problem(place, text)]) from error
     return MemoryTable(_with_dates(table), place)
 

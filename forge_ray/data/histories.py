@@ -18,15 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forge_ray.data.columns import COLUMN_OF, FIELD_OF
+from forge_ray.data.dates import bad_date, iso_days
 from forge_ray.data.panel import History, as_date, as_day
-from forge_ray.data.tables import first_line, is_text, texts
-from forge_ray.errors import DataError, Problem, shown
+from forge_ray.data.tables import first_line, is_text
+from forge_ray.errors import DataError, Problem
 
 CLEAN_POLICIES = ("sort", "drop_duplicates", "drop_invalid")
 FIRST_DAY, LAST_DAY = as_day(date.min), as_day(date.max)
 
 _PER_DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
-_ISO = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?$"
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,8 +174,8 @@ class _Reader:
             first = column.is_null().index(True).as_py()
             self.problem(f"{column.null_count} rows without a date, first row {first}")
             return none
-        if is_text(kind) and (text := _no_iso_date(texts(column, "Date", ""))):
-            self.problem(f"Date: {text}; allowed: YYYY-MM-DD")
+        if is_text(kind) and (bad := bad_date(column)):
+            self.problem(f"Date: {bad.text} in row {bad.row}; allowed: YYYY-MM-DD")
             return none
         try:
             days = _whole_days(column)
@@ -233,20 +233,9 @@ class _Reader:
         return False
 
 
-def _no_iso_date(column: pa.Array | pa.ChunkedArray) -> str:
-    """What is wrong with the first text that is no date with or without a time; nothing if all are."""
-    row = pc.call_function("match_substring_regex", [column], pc.MatchSubstringOptions(_ISO)).index(False).as_py()
-    if row < 0:
-        return ""
-    value = column[row].as_py()
-    numbers = value.replace("/", "-").replace(".", "-").split("-")
-    unclear = len(numbers) == 3 and all(number.isdigit() for number in numbers) and len(numbers[0]) <= 2
-    return f"{shown(value)} in row {row}" + (", whose day and month could be either way round" if unclear else "")
-
-
 def _whole_days(column: pa.ChunkedArray) -> np.ndarray:
     if is_text(column.type):
-        column = pc.call_function("utf8_slice_codeunits", [texts(column, "Date", "")], pc.SliceOptions(0, 10))
+        column = iso_days(column)
     if not pa.types.is_timestamp(column.type):
         return pc.cast(pc.cast(column, pa.date32()), pa.int32()).to_numpy().astype(np.int64)
     if column.type.tz:

@@ -18,7 +18,7 @@ from forge_ray.data.columns import Wanted, find_columns, listed, read_columns
 from forge_ray.data.csvtable import CsvTable
 from forge_ray.data.frames import as_frame
 from forge_ray.data.samples import sample_file
-from forge_ray.data.tables import MemoryTable, ParquetTable, Tabular, codes, texts
+from forge_ray.data.tables import MemoryTable, ParquetTable, Tabular, codes
 from forge_ray.errors import DataError, Problem, nearest, shown
 
 SAMPLE = "sample:"
@@ -141,23 +141,21 @@ class LongMarket:
         except DataError as error:
             problems += error.problems
             return
-        order = np.argsort(codes(texts(table["Ticker"], "Ticker", self.table.place), tickers), kind="stable")
+        order = np.argsort(codes(table["Ticker"], tickers), kind="stable")
         table, ends = table.drop_columns(["Ticker"]).take(pa.array(order)), 0
         for ticker in tickers:
             begin, ends = ends, ends + self._counts[ticker]
             yield ticker, table.slice(begin, ends - begin)
 
     def _found(self, wanted: Wanted) -> dict[str, str]:
-        names = self.table.names()
+        names, place = self.table.names(), self.table.place
         try:
-            return find_columns(
-                names, self.columns, Wanted(("Ticker", *wanted.needed), wanted.optional), self.table.place
-            )
+            return find_columns(names, self.columns, Wanted(("Ticker", *wanted.needed), wanted.optional), place)
         except DataError as error:
-            if "Ticker" in self.columns or "Ticker" in names:
+            if [problem.message.partition(";")[0] for problem in error.problems] != ["no column Ticker"]:
                 raise
             text = "one ticker belongs in a folder as {TICKER}.parquet or {TICKER}.csv, or in a mapping ticker -> frame"
-            raise DataError([*error.problems, Problem(self.table.place, text)]) from error
+            raise DataError([*error.problems, Problem(place, text)]) from error
 
     def _check_complete(self, table: pa.Table, tickers: Sequence[str]) -> None:
         """The filter of a Parquet file trusts statistics that no checksum covers."""
