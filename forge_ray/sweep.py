@@ -226,8 +226,8 @@ class _JobReader:
 
     def source(self, value: object) -> str | Frame:
         """A path is relative to the job file; a sample is a name; anything else must be a frame."""
-        if isinstance(value, str):
-            return value if value.startswith("sample:") else str((self.folder / value).absolute())
+        if isinstance(value, str | Path):
+            return str(value) if str(value).startswith("sample:") else str((self.folder / value).absolute())
         try:
             if is_frame(value):
                 return as_frame(value)

@@ -445,7 +445,7 @@ def test_the_same_rows_are_the_same_run(tmp_path: Path):
         {"source": FRAME.rename({"Close": "last"}), "columns": {"Close": "last"}},
         {"source": shuffled.to_pandas(use_pyarrow_extension_array=False), "clean": ["sort"]},
         str(write_long(tmp_path / "x.parquet", shuffled)),
-        str(write_long(tmp_path / "x.csv", shuffled)),
+        write_long(tmp_path / "x.csv", shuffled),
         str(folder_of(tmp_path / "folder")),
     ]
     assert len({prepare(search(data)).run_id for data in sources}) == 1

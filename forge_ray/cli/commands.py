@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -153,8 +154,13 @@ def check_data(
 
 def _mapping(columns: list[str]) -> dict[str, str]:
     pairs = [column.partition("=") for column in columns]
-    if wrong := [column for column, (_, equals, _) in zip(columns, pairs, strict=True) if not equals]:
-        raise InputError([Problem("--columns", f"expected OURS=THEIRS, got {shown(column)}") for column in wrong])
+    problems = [
+        Problem("--columns", f"expected OURS=THEIRS, got {shown(ours)}") for ours, equals, _ in pairs if not equals
+    ]
+    times = Counter(ours for ours, _, _ in pairs)
+    problems += [Problem("--columns", f"{ours} is given twice; allowed: once") for ours, n in times.items() if n > 1]
+    if problems:
+        raise InputError(problems)
     return {ours: theirs for ours, _, theirs in pairs}
 
 

@@ -137,7 +137,7 @@ def show(
     commands.show(run, branch, as_json=as_json)
 
 
-DataOption = Annotated[str, typer.Option(help="Source of market data for a tree file.")]
+DataOption = Annotated[str, typer.Option(help="Market data for a tree file: sample, folder, or file.")]
 
 
 @app.command()

@@ -74,7 +74,7 @@ class CsvTable:
             for column, k in wrong.items()
         ]
         if "Date" in found and (bad := bad_date(found["Date"])):
-            text = f"{shown(columns['Date'])} is {bad.text}; allowed: YYYY-MM-DD"
+            text = f"{shown(columns['Date'])} is {bad.value}{bad.why}; allowed: YYYY-MM-DD"
             problems.append(self._problem(lines.of(rows[bad.row]), text))
         if problems:
             raise DataError(problems)
@@ -111,8 +111,10 @@ class CsvTable:
         return table
 
     def _names(self, header: bytes) -> list[str]:
-        table = csv.read_csv(pa.BufferReader(header.rstrip(b"\r\n") + b"\n"))
-        names = table.column_names
+        header = header.rstrip(b"\r\n")
+        if b"\r" in header:
+            raise DataError([self._problem(1, "lines end with a carriage return alone; allowed: line feeds")])
+        names = csv.read_csv(pa.BufferReader(header + b"\n")).column_names
         if len(names) == 1 and (other := next((mark for mark in ";\t|" if mark in names[0]), None)):
             text = f"columns are separated by {shown(other)}: {shown(names[0])}; allowed: commas"
             raise DataError([self._problem(1, text)])
@@ -122,24 +124,24 @@ class CsvTable:
         """The first line, then blocks of whole lines without empty ones at the end, each with its line number."""
         compression = "gzip" if self.file.name.endswith(".gz") else None
         with pa.input_stream(str(self.file), compression=compression) as stream:
-            line, rest, is_header = 1, b"", True
-            while more := stream.read(BLOCK_BYTES):
+            line, rest, is_header, more = 1, b"", True, stream.read(BLOCK_BYTES)
+            while more:
                 if b"\0" in more:
                     raise DataError([Problem(self.place, "holds NUL bytes; allowed: UTF-8 text")])
-                rest += more
-                if is_header and b"\n" in rest:
+                rest, more = rest + more, stream.read(BLOCK_BYTES)
+                if is_header and (b"\n" in rest or not more):
                     header, _, rest = rest.partition(b"\n")
                     line, is_header = 2, False
                     yield 1, header
-                block, end, rest = rest.rpartition(b"\n")
+                block, end, rest = rest.rpartition(b"\n") if more else (rest, b"", b"")
                 if block.strip():
                     yield line, block
                 line += block.count(b"\n") + len(end)
                 if len(rest) > BLOCK_BYTES:
                     text = f"longer than {BLOCK_BYTES:,} bytes; allowed: a row on each line"
                     raise DataError([self._problem(line, text)])
-            if is_header or rest.strip():
-                yield line, rest
+            if is_header:
+                yield 1, b""
 
 
 @dataclass(frozen=True)

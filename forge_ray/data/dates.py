@@ -11,14 +11,16 @@ import pyarrow.compute as pc
 from forge_ray.errors import shown
 
 _ISO = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?$"
+_WHY = ", whose day and month could be either way round"
 _UNCLEAR = re.compile(r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}")
 
 
 class BadDate(NamedTuple):
-    """A text that is no date, where it stands among the others, and what is wrong with it."""
+    """A text that is no date, where it stands among the others, and why it is none if that is known."""
 
     row: int
-    text: str
+    value: str
+    why: str
 
 
 def bad_date(column: pa.Array | pa.ChunkedArray) -> BadDate | None:
@@ -27,8 +29,7 @@ def bad_date(column: pa.Array | pa.ChunkedArray) -> BadDate | None:
     if row < 0:
         return None
     value = column[row].as_py()
-    unclear = ", whose day and month could be either way round" if _UNCLEAR.fullmatch(value) else ""
-    return BadDate(row, f"{shown(value)}{unclear}")
+    return BadDate(row, shown(value), _WHY if _UNCLEAR.fullmatch(value) else "")
 
 
 def iso_days(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

@@ -175,7 +175,7 @@ class _Reader:
             self.problem(f"{column.null_count} rows without a date, first row {first}")
             return none
         if is_text(kind) and (bad := bad_date(column)):
-            self.problem(f"Date: {bad.text} in row {bad.row}; allowed: YYYY-MM-DD")
+            self.problem(f"Date: {bad.value} in row {bad.row}{bad.why}; allowed: YYYY-MM-DD")
             return none
         try:
             days = _whole_days(column)

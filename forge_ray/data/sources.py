@@ -69,9 +69,11 @@ def open_market(source: Any, columns: Mapping[str, str]) -> Market:
         return TickerMarket(name, _files(path), columns)
     reader = next((kind for ending, kind in READERS.items() if name.endswith(ending)), None)
     if not path.is_file():
-        raise DataError([Problem("data", f"no folder or file {shown(name)}; allowed: {ALLOWED}")])
+        raise DataError([Problem("data", f"no folder or file {shown(name, 300)}; allowed: {ALLOWED}")])
     if reader is None:
-        raise DataError([Problem("data", f"{shown(name)} ends with none of {', '.join(READERS)}; allowed: {ALLOWED}")])
+        raise DataError(
+            [Problem("data", f"{shown(name, 300)} ends with none of {', '.join(READERS)}; allowed: {ALLOWED}")]
+        )
     return LongMarket(name, reader(path), columns)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -76,7 +76,7 @@ class ParquetTable:
 class MemoryTable:
     """An Arrow table; `place` is what errors call it."""
 
-    table: pa.Table
+    table: pa.Table = field(repr=False)
     place: str
 
     def names(self) -> list[str]:
