@@ -46,8 +46,8 @@ def sweep(
 
     tree : a tree written in Python or as JSON, or several as a mapping of names to trees.
     data : a sample, the path of a folder or file, or a frame (pandas, Polars, Arrow): one with a column Ticker, or a
-    mapping from tickers to frames; or any of them as the source of an object ``{"source": …, "start": …, "columns": …}``.
-    A run keeps the bars that it takes from a frame.
+    mapping from tickers to frames; or an object with any of them as its source, ``{"source": …, "columns": …}``. A run
+    keeps the bars that it takes from a frame.
     axes : the axes that are not written in the tree; those named here come first, the last of all is the fastest.
     fields : the other fields of a job: name, benchmark, where, execution, split, require, keep.
     Raises `InputError` with every mistake.

@@ -71,9 +71,8 @@ def open_market(source: Any, columns: Mapping[str, str]) -> Market:
     if not path.is_file():
         raise DataError([Problem("data", f"no folder or file {shown(name, 300)}; allowed: {ALLOWED}")])
     if reader is None:
-        raise DataError(
-            [Problem("data", f"{shown(name, 300)} ends with none of {', '.join(READERS)}; allowed: {ALLOWED}")]
-        )
+        text = f"{shown(name, 300)} ends with none of {', '.join(READERS)}; allowed: {ALLOWED}"
+        raise DataError([Problem("data", text)])
     return LongMarket(name, reader(path), columns)
 
 
@@ -131,12 +130,13 @@ class LongMarket:
     @property
     def tickers(self) -> Sequence[str]:
         if nameless := self._counts[None]:
-            raise DataError(
-                [Problem(self.table.place, f"{nameless:,} rows without a ticker; allowed: one in each row")]
-            )
+            text = f"{nameless:,} rows without a ticker; allowed: one in each row"
+            raise DataError([Problem(self.table.place, text)])
         return sorted(ticker for ticker in self._counts if ticker is not None)
 
     def read(self, tickers: Sequence[str], wanted: Wanted, problems: list[Problem]) -> Iterator[tuple[str, pa.Table]]:
+        if not tickers:
+            return
         try:
             table = self.table.read(self._found(wanted), tickers)
             self._check_complete(table, tickers)
