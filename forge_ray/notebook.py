@@ -38,13 +38,16 @@ LEADERBOARD = ("sharpe", "cagr", "max_drawdown", "trades")
 def sweep(
     tree: Draft | Mapping[str, Any],
     *,
-    data: str | Mapping[str, Any],
+    data: Any,
     axes: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> Sweep:
     """The search of a tree's space, as a job file describes it.
 
     tree : a tree written in Python or as JSON, or several as a mapping of names to trees.
+    data : a sample, the path of a folder or file, or a frame (pandas, Polars, Arrow): one with a column Ticker, or a
+    mapping from tickers to frames; or an object with any of them as its source, ``{"source": …, "columns": …}``. A run
+    keeps the bars that it takes from a frame.
     axes : the axes that are not written in the tree; those named here come first, the last of all is the fastest.
     fields : the other fields of a job: name, benchmark, calls, where, execution, split, require, keep.
     Raises `InputError` with every mistake.

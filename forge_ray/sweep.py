@@ -17,16 +17,17 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice, product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from forge_ray import jsontext
 from forge_ray.catalog import METRICS, SEGMENTS
-from forge_ray.data import CLEAN_POLICIES, Split, parse_split
+from forge_ray.data import CLEAN_POLICIES, Frame, Split, as_frame, is_frame, parse_split, read_columns
 from forge_ray.engine import FIXED_COLUMNS, METRIC_COLUMNS
 from forge_ray.errors import InputError, Problem, listed, shown, step, unknown, wrong
 from forge_ray.plan import Execution, Requirement, read_execution, read_requirements
+from forge_ray.store import MARKET
 from forge_ray.tree import (
     Axis,
     Condition,
@@ -65,7 +66,7 @@ _FIELDS = (
     "require",
     "keep",
 )
-_DATA_FIELDS = ("source", "start", "end", "clean")
+_DATA_FIELDS = ("source", "start", "end", "clean", "columns")
 KEEP = ("all", "passing")
 MAX_PATH = 200
 
@@ -76,19 +77,24 @@ class JobError(InputError):
 
 @dataclass(frozen=True)
 class Source:
-    """Where market data come from. Bars outside start..end do not exist, also not for indicators."""
+    """Where market data come from. Bars outside start..end do not exist, also not for indicators.
 
-    source: str
+    source : a sample, the absolute path of a folder or file, or a frame. columns : what it calls our columns.
+    """
+
+    source: str | Frame
     start: date | None = None
     end: date | None = None
     clean: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Sweep:
     """What to search, on what, judged how. `tree_names` label the rows if there are several trees.
 
-    `job` is the job as it was given, made self-contained: trees in place, the data folder absolute.
+    `job` is the job as it was given, made self-contained: trees in place, the path of its data absolute. Data from a
+    frame are the file that its run keeps of them, beside the job.
     """
 
     name: str
@@ -189,9 +195,14 @@ class _JobReader:
         )
 
     def whole(self, data: Source) -> dict[str, Any]:
-        """The job with its trees in place and its data folder absolute."""
-        given = self.job["data"] if isinstance(self.job["data"], dict) else {}
-        job = {**self.job, "data": {**given, "source": data.source}}
+        """The job with its trees and its data where they can be found again."""
+        if isinstance(data.source, Frame):  # what a run keeps is cleaned and has our names
+            days = {"start": data.start, "end": data.end}
+            kept = {"source": MARKET, **{key: day.isoformat() for key, day in days.items() if day}}
+        else:
+            given = self.job["data"]
+            kept = {**(given if _is_spec(given) else {}), "source": data.source}
+        job = {**self.job, "data": kept}
         return job if "tree" in job else {**job, "trees": self.raw_trees}
 
     def problem(self, place: str, message: str) -> None:
@@ -219,25 +230,31 @@ class _JobReader:
             return None
 
     def data(self) -> Source:
-        value = self.job.get("data")
-        if isinstance(value, str):
-            return Source(self.resolved(value))
-        if not isinstance(value, dict) or not isinstance(value.get("source"), str):
-            self.problem("data", wrong(self.job, "data", 'a source such as "sample:us20" or {"source": …}'))
-            return Source("")
+        given = self.job.get("data")
+        value: Mapping[str, Any] = given if _is_spec(given) else {"source": given}
         self.problems += [
             unknown(f"data.{step(key)}", "field", key, _DATA_FIELDS) for key in value if key not in _DATA_FIELDS
         ]
         start, end = self.date(value, "start"), self.date(value, "end")
         if start and end and start > end:
             self.problem("data", f"start {start} is after end {end}")
-        return Source(self.resolved(value["source"]), start, end, self.clean(value.get("clean", [])))
+        columns, problems = read_columns(value.get("columns", {}))
+        self.problems += problems
+        return Source(self.source(value.get("source")), start, end, self.clean(value.get("clean", [])), columns)
 
-    def resolved(self, source: str) -> str:
-        """A folder is relative to the job file; a sample is a name."""
-        return source if source.startswith("sample:") else str((self.folder / source).absolute())
+    def source(self, value: object) -> str | Frame:
+        """A path is relative to the job file; a sample is a name; anything else must be a frame."""
+        if isinstance(value, str | Path):
+            return str(value) if str(value).startswith("sample:") else str((self.folder / value).absolute())
+        try:
+            if is_frame(value):
+                return as_frame(value)
+            self.problem("data", f'expected a source such as "sample:us20" or {{"source": …}}, got {shown(value)}')
+        except InputError as error:
+            self.problems += error.problems
+        return ""
 
-    def date(self, data: dict, key: str) -> date | None:
+    def date(self, data: Mapping[str, Any], key: str) -> date | None:
         value = data.get(key)
         try:
             return None if value is None else date.fromisoformat(value)
@@ -398,6 +415,11 @@ class _JobReader:
                 for k, condition in enumerate(node.conditions):
                     place = join_place(at, f"conditions[{k}]")
                     self.problems += islice(_swept_cross_problems(condition, axes, where, place), 1)
+
+
+def _is_spec(data: object) -> TypeGuard[Mapping[str, Any]]:
+    """Whether data are an object with a source and more, not the source itself, such as a mapping of frames."""
+    return isinstance(data, Mapping) and ("source" in data or not is_frame(data))
 
 
 def _swept_cross_problems(

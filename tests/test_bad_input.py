@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import test_data_load
+from bad_data import DATA_FILES, FRAME, FRAMES, MAPPINGS, DataFile, write_data_file
 
 from forge_ray import jsontext
 from forge_ray.cluster.local import LocalExecutor
@@ -803,6 +804,22 @@ def bytes_case(content: bytes) -> Case:
     return Case(f"bars: a file of {len(content)} bytes", call, ("BAD.parquet", "not a readable Parquet file"))
 
 
+def data_file_case(row: DataFile) -> Case:
+    def call(place: Place) -> object:
+        return load(write_data_file(row, place.folder), ["AAA"])
+
+    return Case(f"data file: {row.name}", call, row.fragments)
+
+
+def frame_case(name: str, frame: Any, fragments: tuple[str, ...]) -> Case:
+    return Case(f"frame: {name}", lambda place: load(frame, ["AAA"]), fragments)
+
+
+def mapping_case(columns: Any, fragments: tuple[str, ...]) -> Case:
+    frame = FRAME.with_columns(v=1.0)
+    return Case(f"mapping: {columns}", lambda place: load(frame, ["AAA"], columns=columns), fragments)
+
+
 def without_common_dates(place: Place) -> object:
     write_bars(place.folder, "EVEN", {"Date": DAYS[::2], "Close": CLOSES[:3]})
     write_bars(place.folder, "ODD", {"Date": DAYS[1::2], "Close": CLOSES[:3]})
@@ -873,6 +890,9 @@ CASES = [
     *(bars_case(*row) for row in TABLES),
     *(more_bars_case(*row) for row in test_data_load.BAD),
     *map(bytes_case, NOT_PARQUET),
+    *map(data_file_case, DATA_FILES),
+    *(frame_case(*row) for row in FRAMES),
+    *(mapping_case(*row) for row in MAPPINGS),
     NO_COMMON_DATES,
     *map(by_case, METRICS),
     *(filter_case(*row) for row in FILTERS),
@@ -885,6 +905,8 @@ CASES = [
 FOREIGN_WORDS = (
     (re.compile(r"(cannot read .+?): .*"), r"\1: …"),
     (re.compile(r"(not a readable Parquet file): .*"), r"\1: …"),
+    (re.compile(r"(not a readable CSV file): .*"), r"\1: …"),
+    (re.compile(r"(is no frame): .*"), r"\1: …"),
     (re.compile(r"(Date): .*(; allowed: YYYY-MM-DD)"), r"\1: …\2"),
 )
 

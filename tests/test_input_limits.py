@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bad_data import FRAME
 from test_bad_input import (
     ABSENT,
     CLOSES,
@@ -17,6 +18,7 @@ from test_bad_input import (
     JOB,
     SWEPT_CROSS,
     THEN,
+    TREE,
     UP,
     Bars,
     N,
@@ -189,7 +191,7 @@ def test_all_tickers_are_checked_before_failing(tmp_path: Path) -> None:
     write_bars(tmp_path, "ONE", bars(Close=changed(CLOSES, 1, 0.0)))
     write_bars(tmp_path, "TWO", bars(Date=changed(DAYS, 3, DAYS[2])))
     (tmp_path / "THREE.parquet").write_bytes(b"")
-    message = message_of(lambda: load(str(tmp_path), ["ONE", "TWO", "THREE", "FOUR"], carried=["FIVE"]))
+    message = message_of(lambda: load(str(tmp_path), ["ONE", "TWO", "THREE", "FOUR"], carried={"FIVE": "benchmark"}))
     assert_says(message, ("ticker ONE", "ticker TWO", "THREE.parquet", "ticker FOUR", "benchmark: FIVE"))
 
 
@@ -246,3 +248,21 @@ def test_constraints_over_too_many_combinations_are_refused() -> None:
     job = huge_job() | {"where": ["n0 + n1 + n2 + low0 < 300"]}
     with pytest.raises(CapacityError, match="100,000,000 combinations of n0, n1, n2, low0"):
         parse_job(job)
+
+
+def test_every_bad_column_of_a_csv_file_is_told_at_once(tmp_path: Path) -> None:
+    rows = ["AAA,2020-01-01,1,1", "AAA,2.1.2020,1,1", "AAA,2020-01-03,x,1", "AAA,2020-01-04,1,y"]
+    (tmp_path / "x.csv").write_text("\n".join(["Ticker,Date,Open,Close", *rows]))
+    message = message_of(lambda: load(str(tmp_path / "x.csv"), ["AAA"], fields=("open", "close")))
+    assert_says(message, ("line 3: 'Date' is '2.1.2020'", "line 4: 'Open' is 'x'", "line 5: 'Close' is 'y'"))
+
+
+def test_mistakes_of_data_are_those_of_the_job() -> None:
+    job = {"tree": TREE, "data": {"source": FRAME, "columns": {"close": "v"}, "clean": "sorted", "from": "2020-01-01"}}
+    message = message_of(lambda: parse_job(job))
+    assert_says(
+        message, ("data.columns.close: unknown column", "data.clean: unknown policy", "data.from: unknown field")
+    )
+    for source in ({"AAA": 5}, 5, None, [FRAME]):
+        assert_says(message_of(lambda s=source: parse_job({"tree": TREE, "data": {"source": s}})), ("data: expected",))
+    assert_says(message_of(lambda: parse_job({"tree": TREE, "data": {"AAA": FRAME, "B": 5}})), ("data[B]: expected",))

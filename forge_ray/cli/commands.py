@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from forge_ray import jsontext
 from forge_ray.cli import text
 from forge_ray.cli.doctor import diagnose, report_lines
-from forge_ray.errors import InputError, Problem
+from forge_ray.cli.market import show_check
+from forge_ray.data import MarketCheck, check_market
+from forge_ray.errors import InputError, Problem, shown
 from forge_ray.run import Executor, Result, Run, branch_sweep, execute, explain_decision, prepare, tree_sweep
 from forge_ray.run import backtest as run_backtest
 from forge_ray.run import explain as explain_plan
@@ -85,7 +90,7 @@ def explain(target: Path, what: list[str], *, data: str | None, settings: list[s
             sweep = branch_sweep(run, int(what[0]))
     else:
         sweep = tree_sweep(target, data, settings)
-    _show_decision(sweep, _day(what[-1]), as_json)
+    _show_decision(sweep, _day(what[-1], "DATE"), as_json)
 
 
 def backtest(tree: Path, out: Path, *, data: str | None, settings: list[str], as_json: bool) -> None:
@@ -100,11 +105,11 @@ def today(tree: Path, *, data: str | None, settings: list[str], as_json: bool) -
     _show_decision(tree_sweep(tree, data, settings), None, as_json)
 
 
-def _day(value: str) -> date:
+def _day(value: str, place: str) -> date:
     try:
         return date.fromisoformat(value)
     except ValueError:
-        raise InputError([Problem("DATE", f"expected YYYY-MM-DD, got {value!r}")]) from None
+        raise InputError([Problem(place, f"expected YYYY-MM-DD, got {value!r}")]) from None
 
 
 def _show_decision(sweep: Sweep, day: date | None, as_json: bool) -> None:
@@ -128,6 +133,35 @@ def report(run: Path, *, out: Path | None, as_json: bool) -> None:
 
     written = write_report(run, out)
     print(jsontext.write(written.__dict__) if as_json else f"{written.path}: {written.bytes / 1e6:.1f} MB")
+
+
+def check_data(
+    source: str, tickers: str, *, columns: list[str], start: str | None, end: str | None, as_json: bool
+) -> MarketCheck:
+    found = check_market(
+        source,
+        [name for name in tickers.split(",") if name],
+        start=_day(start, "--start") if start else None,
+        end=_day(end, "--end") if end else None,
+        columns=_mapping(columns),
+    )
+    if as_json:
+        print(jsontext.write(msgspec.to_builtins(found)))
+    else:
+        show_check(found)
+    return found
+
+
+def _mapping(columns: list[str]) -> dict[str, str]:
+    pairs = [column.partition("=") for column in columns]
+    problems = [
+        Problem("--columns", f"expected OURS=THEIRS, got {shown(ours)}") for ours, equals, _ in pairs if not equals
+    ]
+    times = Counter(ours for ours, _, _ in pairs)
+    problems += [Problem("--columns", f"{ours} is given twice; allowed: once") for ours, n in times.items() if n > 1]
+    if problems:
+        raise InputError(problems)
+    return {ours: theirs for ours, _, theirs in pairs}
 
 
 def doctor(out: Path, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `forge-ray run | plan | validate | top | show | report | doctor`.
+"""The command line: `forge-ray run | plan | validate | top | show | report | data check | doctor` and more.
 
 stdout is for results (`--json` everywhere), stderr for people. Exit codes: 0 done, 1 internal error, 2 bad input,
 3 nothing passed (with `--strict`), 4 incomplete, 130 / 143 interrupted and resumable.
@@ -24,6 +24,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+data_app = typer.Typer(help="Look at market data before a job uses them.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 
 JobArgument = Annotated[Path, typer.Argument(help="Job file (JSON).", show_default=False)]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/<run id>.", show_default=False)]
@@ -135,7 +138,8 @@ def show(
 
 
 DataOption = Annotated[
-    str | None, typer.Option(help="Source of market data; default sample:us20 for a tree, its own for a job.")
+    str | None,
+    typer.Option(help="Sample, folder or file; default sample:us20 for a tree, its own for a job."),
 ]
 TreeArgument = Annotated[Path, typer.Argument(help="Tree file, or a job of one branch.", show_default=False)]
 
@@ -205,6 +209,25 @@ def doctor(
     from forge_ray.cli import commands
 
     commands.doctor(out, as_json=as_json)
+
+
+@data_app.command("check")
+def check_data(
+    source: Annotated[str, typer.Argument(help="Sample, folder, or one Parquet or CSV file.", show_default=False)],
+    tickers: Annotated[str, typer.Option(metavar="A,B", help="Only these; default all.", show_default=False)] = "",
+    columns: Annotated[
+        list[str], typer.Option(metavar="OURS=THEIRS", help="What the source calls a column: Close=px_last.")
+    ] = [],
+    start: Annotated[str | None, typer.Option(metavar="DATE", help="Leave out earlier bars.")] = None,
+    end: Annotated[str | None, typer.Option(metavar="DATE", help="Leave out later bars.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Gaps, splits, outliers, stale prices, bad rows, calendars. Findings are no error; what cannot be read is."""
+    from forge_ray.cli import commands
+
+    found = commands.check_data(source, tickers, columns=columns, start=start, end=end, as_json=as_json)
+    if found.unreadable:
+        raise typer.Exit(InputError.exit_code)
 
 
 if __name__ == "__main__":

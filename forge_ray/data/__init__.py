@@ -1,21 +1,35 @@
 """The market: panels on their calendar, loaders, samples, splits."""
 
-from forge_ray.data.load import CLEAN_POLICIES, load
+from forge_ray.data.check import MarketCheck, TickerCheck, check_market
+from forge_ray.data.columns import COLUMNS, read_columns
+from forge_ray.data.frames import Frame, as_frame, is_frame
+from forge_ray.data.histories import CLEAN_POLICIES, history_table
+from forge_ray.data.load import load, read_histories
 from forge_ray.data.panel import History, OwnBars, Panel, as_date, as_day, build_panel
 from forge_ray.data.samples import sample_tickers
 from forge_ray.data.splits import Split, parse_split, split_masks
 
 __all__ = [
     "CLEAN_POLICIES",
+    "COLUMNS",
+    "Frame",
     "History",
+    "MarketCheck",
     "OwnBars",
     "Panel",
     "Split",
+    "TickerCheck",
     "as_date",
     "as_day",
+    "as_frame",
     "build_panel",
+    "check_market",
+    "history_table",
+    "is_frame",
     "load",
     "parse_split",
+    "read_columns",
+    "read_histories",
     "sample_tickers",
     "split_masks",
 ]

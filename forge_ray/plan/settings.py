@@ -80,9 +80,13 @@ class Execution(msgspec.Struct, frozen=True):
         return self.rebalance in ("on_change", "threshold")
 
     @property
-    def carried_tickers(self) -> tuple[str, ...]:
-        """Tickers that stand for a rate."""
-        return tuple(rate for rate in (self.cash_rate, self.risk_free) if isinstance(rate, str))
+    def carried_tickers(self) -> dict[str, str]:
+        """Tickers that stand for a rate, each with the fields that name it."""
+        places: dict[str, list[str]] = {}
+        for name, rate in (("cash_rate", self.cash_rate), ("risk_free", self.risk_free)):
+            if isinstance(rate, str):
+                places.setdefault(rate, []).append(f"execution.{name}")
+        return {ticker: " and ".join(names) for ticker, names in places.items()}
 
     @property
     def fields(self) -> tuple[str, ...]:

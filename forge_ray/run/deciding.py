@@ -29,9 +29,10 @@ def tree_sweep(path: str | Path, data: str | None, settings: Iterable[str] = ())
     """
     found, folder = jsontext.read_file(path), Path.cwd()
     if isinstance(found, dict) and "kind" not in found:
-        job, folder = {**found, **({"data": data} if data else {})}, folder if data else Path(path).parent
+        job = found if data is None else {**found, "data": {"source": data}}
+        folder = Path(path).parent if data is None else folder
     else:
-        job = {"name": Path(path).stem, "data": data or "sample:us20", "tree": found}
+        job = {"name": Path(path).stem, "data": {"source": data or "sample:us20"}, "tree": found}
     return parse_job(with_settings(job, settings), folder=folder)
 
 

@@ -23,10 +23,10 @@ from typing import Any, Protocol
 from forge_ray import jsontext
 from forge_ray.catalog import BARS_PER_YEAR
 from forge_ray.cluster.work import Done, Work
-from forge_ray.data import load
+from forge_ray.data import Frame, History, build_panel, history_table, read_histories
 from forge_ray.engine import METRIC_COLUMNS, BoundPlan, bind
 from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, unknown
-from forge_ray.plan import compile_plan
+from forge_ray.plan import Plan, compile_plan
 from forge_ray.store import LocalStore, Part, SqliteSink, write_payload
 from forge_ray.sweep import Sweep
 
@@ -69,11 +69,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A sweep bound to its data. `run_id` identifies everything that can change a stored byte."""
+    """A sweep bound to its data. `run_id` identifies everything that can change a stored byte.
+
+    `histories` are what a run must keep because it is in memory only: none if the data are a sample or files.
+    """
 
     sweep: Sweep
     bound: BoundPlan
     run_id: str
+    histories: tuple[History, ...] = ()
 
     @property
     def spec(self) -> bytes:
@@ -85,18 +89,28 @@ def prepare(sweep: Sweep) -> Prepared:
     """Compile, load, bind. Raises `InputError` for anything that cannot work; leaves nothing behind."""
     plan = compile_plan(sweep.trees, sweep.grid, sweep.execution)
     source = sweep.data
-    panel = load(
+    wanted, carried = read_histories(
         source.source,
         plan.tickers,
-        carried=[*([sweep.benchmark] if sweep.benchmark else []), *plan.execution.carried_tickers],
+        carried=_carried(sweep, plan),
         fields=plan.fields,
         start=source.start,
         end=source.end,
         clean=source.clean,
-        calendar=sweep.execution.calendar,
+        columns=source.columns,
     )
+    panel = build_panel(wanted, carried, sweep.execution.calendar)
     bound = bind(plan, panel, sweep.split, sweep.benchmark, sweep.requirements, sweep.keep, sweep.tree_names)
-    return Prepared(sweep, bound, sweep.run_id(panel.fingerprint))
+    kept = {h.ticker: h for h in (*wanted, *carried)} if isinstance(source.source, Frame) else {}
+    return Prepared(sweep, bound, sweep.run_id(panel.fingerprint), tuple(kept.values()))
+
+
+def _carried(sweep: Sweep, plan: Plan) -> dict[str, str]:
+    """Tickers that do not shape the calendar, with the places of the job that name them."""
+    places = plan.execution.carried_tickers
+    if sweep.benchmark:
+        places[sweep.benchmark] = " and ".join(filter(None, ("benchmark", places.get(sweep.benchmark))))
+    return places
 
 
 def prepare_branch(sweep: Sweep) -> Prepared:
@@ -131,7 +145,8 @@ def execute(
         root, prepared.run_id, prepared.spec, block_size or block_size_for(grid.size), grid.size, take_over=take_over
     )
     with closing(store):
-        store.keep_job(jsontext.write(prepared.sweep.job).encode())
+        market = history_table(prepared.histories) if prepared.histories else None
+        store.keep_job(jsontext.write(prepared.sweep.job).encode(), market)
         computed = 0
         with _sink(store, sink) as keep_rows:
             if next(store.missing(), None):

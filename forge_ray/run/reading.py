@@ -35,7 +35,7 @@ class Run:
 
     def sweep(self) -> Sweep:
         """The sweep that the run executes, read again from the job that was kept."""
-        return parse_job(jsontext.parse(self.store.job.decode()))
+        return parse_job(jsontext.parse(self.store.job.decode()), folder=self.store.path)
 
     @property
     def axes(self) -> list[str]:

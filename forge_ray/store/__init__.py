@@ -3,9 +3,10 @@
 from forge_ray.store.encode import content_hash, encode, encode_part, write_part, write_payload
 from forge_ray.store.receipts import Part, Receipt
 from forge_ray.store.sink import SqliteSink
-from forge_ray.store.store import LocalStore, MissingRunError, Predicate, ResultStore
+from forge_ray.store.store import MARKET, LocalStore, MissingRunError, Predicate, ResultStore
 
 __all__ = [
+    "MARKET",
     "LocalStore",
     "MissingRunError",
     "Part",

@@ -6,6 +6,7 @@ A run on disk is a folder named by its run id::
     catalog.sqlite                      the truth: what exists
     sweep.json                          what was searched, as canonical JSON
     job.json                            the job as it was given, for people and for reports; proves nothing
+    market.parquet                      the bars of a run whose data came from memory; the job names it as its source
     lock                                held by the driver while it lives
 """
 
@@ -32,7 +33,7 @@ from forge_ray.errors import (
     unknown,
 )
 from forge_ray.store.catalogue import Catalogue, Header
-from forge_ray.store.encode import content_hash, fsync_folder, is_part, locate, read_part, write_new
+from forge_ray.store.encode import content_hash, encode, fsync_folder, is_part, locate, read_part, write_new
 from forge_ray.store.lock import RunLock
 from forge_ray.store.receipts import Part, Receipt
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 ROWS = "rows"
+MARKET = "market.parquet"
 _PAGE = 4096
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -235,11 +237,18 @@ class LocalStore:
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
 
-    def keep_job(self, job: bytes) -> None:
-        """Keep the job beside the results. The first one stays: later ones differ in nothing that counts."""
+    def keep_job(self, job: bytes, market: pa.Table | None = None) -> None:
+        """Keep the job, and the market if it is nowhere else, beside the results.
+
+        The first one stays: later ones differ in nothing that counts.
+        """
         path = self.path / "job.json"
-        if not path.exists():
-            write_new(path, job)
+        if path.exists():
+            return
+        if market is not None:
+            (self.path / MARKET).unlink(missing_ok=True)  # without a job it is what a kill left half-written
+            write_new(self.path / MARKET, encode(market))
+        write_new(path, job)
 
     def missing(self) -> Iterator[tuple[int, int]]:
         lo = 0
