@@ -249,7 +249,8 @@ class _JobReader:
         try:
             if is_frame(value):
                 return as_frame(value)
-            self.problem("data", f'expected a source such as "sample:us20" or {{"source": …}}, got {shown(value)}')
+            given = {"data": value} if "data" in self.job else {}
+            self.problem("data", wrong(given, "data", 'a source such as "sample:us20" or {"source": …}'))
         except InputError as error:
             self.problems += error.problems
         return ""

@@ -78,7 +78,12 @@ DATA_FILES = [
     ),
     DataFile("symbol", "x.csv", "Symbol,Date,Close\n", ("no column Ticker", 'map it: "columns": {"Ticker": "Symbol"}')),
     DataFile("blanks", "x.csv", "Ticker,Date, Close\n", ("no column Close", 'map it: "columns": {"Close": " Close"}')),
-    DataFile("another adjusted close", "x.csv", "Ticker,Date,Close,adjClose\n", ("no column Adj Close", '"adjClose"')),
+    DataFile(
+        "another adjusted close",
+        "x.csv",
+        "Ticker,Date,Close,adjClose\nAAA,2020-01-01,1,1\n",
+        ("no column Adj Close", '"adjClose"'),
+    ),
     DataFile("no Ticker", "x.csv", "Date,Close\n2020-01-01,1\n", ("no column Ticker", "folder as {TICKER}.parquet")),
     DataFile("endless line", "x.csv", HEAD + "A" * 9_000_000, ("x.csv: line 2", "longer than 4,194,304 bytes")),
     DataFile("endless header", "x.csv", "a," * 4_500_000, ("x.csv: line 1", "longer than 4,194,304 bytes")),
