@@ -133,6 +133,7 @@ def random_settings(rng: random.Random, tickers: Sequence[str], days: Sequence[d
         "split": rng.choice((*SPLITS, {"chronological": rng.choice(days).isoformat()})),
         "cash_rate": rng.choice((0.0, 0.03, tickers[0])),
         "risk_free": rng.choice((0.0, 0.02, tickers[0])),
+        "calendar": rng.choice(("intersection", "intersection", "union")),
     }
 
 

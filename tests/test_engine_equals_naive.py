@@ -85,9 +85,13 @@ def is_decided_by_a_hair(tree: dict, market: naive.Market) -> bool:
 
 
 def assert_metrics(row: dict, expected: dict, case: object) -> None:
-    """Every metric of every segment to 1e-10; treynor divides by beta, so that a tiny beta magnifies the difference."""
+    """Every metric of every segment to 1e-10; treynor divides by beta, sharpe, skew and kurtosis by powers of the
+    volatility, so that a tiny one magnifies the difference, which is that of returns rounded to 2⁻⁴⁷."""
     for segment in SEGMENTS:
         beta = abs(expected[segment]["beta"] or 1.0)
+        volatility = expected[segment]["volatility"] or 1.0
+        calm = max(1.0, 1e-4 / volatility)
+        scales = {"treynor": max(1.0, 1.0 / beta), "sharpe": calm, "skew": calm**3, "kurtosis_excess": calm**4}
         for metric in METRICS:
             value, oracle = row[f"{segment}_{metric.name}"], expected[segment][metric.name]
             where = (case, segment, metric.name, value, oracle)
@@ -96,5 +100,5 @@ def assert_metrics(row: dict, expected: dict, case: object) -> None:
             elif oracle is None or value is None:
                 assert value is None and oracle is None, where
             else:
-                scale = max(1.0, 1.0 / beta) if metric.name == "treynor" else 1.0
+                scale = scales.get(metric.name, 1.0)
                 assert abs(value - oracle) <= 1e-10 * scale * max(1.0, abs(oracle)), where
