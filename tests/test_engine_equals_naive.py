@@ -14,6 +14,7 @@ from forge_ray.catalog import METRICS, SEGMENTS
 from forge_ray.engine import Cache, evaluate
 from forge_ray.errors import DataError
 
+CALM = 1e-5
 TICKERS = ("AAA", "BBB", "BIL", "CCC")
 SPLITS = ({"holdout": "30%"}, {"chronological": "55%"}, "even_odd_month", "even_odd_year", "none")
 N_TREES = 300
@@ -85,16 +86,18 @@ def is_decided_by_a_hair(tree: dict, market: naive.Market) -> bool:
 
 
 def assert_metrics(row: dict, expected: dict, case: object) -> None:
-    """Every metric of every segment to 1e-10; treynor divides by beta, sharpe, skew and kurtosis by powers of the
-    volatility, so that a tiny one magnifies the difference, which is that of returns rounded to 2⁻⁴⁷."""
+    """Every metric of every segment to 1e-10; treynor divides by beta and sharpe by volatility, so that a tiny one
+    magnifies the difference, which is that of returns rounded to 2⁻⁴⁷. Below `CALM` the sums do not resolve the third
+    and fourth power of a deviation."""
     for segment in SEGMENTS:
         beta = abs(expected[segment]["beta"] or 1.0)
         volatility = expected[segment]["volatility"] or 1.0
-        calm = max(1.0, 1e-4 / volatility)
-        scales = {"treynor": max(1.0, 1.0 / beta), "sharpe": calm, "skew": calm**3, "kurtosis_excess": calm**4}
+        scales = {"treynor": max(1.0, 1.0 / beta), "sharpe": max(1.0, 1e-4 / volatility)}
         for metric in METRICS:
             value, oracle = row[f"{segment}_{metric.name}"], expected[segment][metric.name]
             where = (case, segment, metric.name, value, oracle)
+            if volatility < CALM and metric.name in ("skew", "kurtosis_excess"):
+                continue
             if metric.name == "n_days":
                 assert value == (oracle or 0), where
             elif oracle is None or value is None:
