@@ -157,7 +157,8 @@ def check_panel(panel: Panel) -> None:
     assert np.isfinite(own.close).all() and (own.close > 0).all()
     for values in own.others.values():
         assert not np.isinf(values).any() and not (values < 0).any()
-    arrays = [panel.dates, panel.close, own.dates, own.close, own.shown, own.carried, *own.others.values(), *panel.others.values()]
+    of_bars = [own.dates, own.close, own.shown, own.carried, *own.others.values()]
+    arrays = [panel.dates, panel.close, *panel.others.values(), *of_bars]
     assert not any(array.flags.writeable for array in arrays) and all(array.flags.c_contiguous for array in arrays)
 
 
