@@ -176,12 +176,12 @@ def _intersection(histories: list[History]) -> np.ndarray:
 
 
 _CALENDARS = {"intersection": _intersection, "union": _union}
-CALENDARS = tuple(_CALENDARS)
 
 
-def _own_bars(history: History, calendar: np.ndarray) -> OwnBars:
+def _own_bars(history: History, calendar: np.ndarray, *, ends: bool = True) -> OwnBars:
+    """ends : whether the ticker is gone after its last bar."""
     last = np.searchsorted(history.dates, calendar, side="right") - 1
-    shown = np.where((last >= 0) & (calendar <= history.dates[-1]), last, -1)
+    shown = np.where(calendar <= history.dates[-1], last, -1) if ends else last
     carried = (shown >= 0) & (history.dates[shown] != calendar)
     others = {name: frozen(values) for name, values in history.others.items()}
     return OwnBars(history.ticker, frozen(history.dates), frozen(history.close), frozen(shown), frozen(carried), others)
@@ -192,15 +192,9 @@ def _prices(bars: tuple[OwnBars, ...], name: str) -> np.ndarray:
 
 
 def _carried(history: History, calendar: np.ndarray) -> dict[str, np.ndarray]:
-    """Fields on the calendar; on a date without a bar every price is the last close."""
-    last = np.searchsorted(history.dates, calendar, side="right") - 1
-    begun, place = last >= 0, np.maximum(last, 0)
-    has_bar = history.dates[place] == calendar
-    fields = {"close": history.close, **history.others}
-    return {
-        name: frozen(np.where(begun, np.where(has_bar, values[place], history.close[place]), np.nan))
-        for name, values in fields.items()
-    }
+    """Fields on the calendar, to its end; on a date without a bar every price is the last close."""
+    own = _own_bars(history, calendar, ends=False)
+    return {name: frozen(own.prices(name)) for name in ("close", *own.others)}
 
 
 def _fingerprint(
