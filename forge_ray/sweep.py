@@ -30,9 +30,7 @@ from forge_ray.plan import Execution, Requirement, read_execution, read_requirem
 from forge_ray.store import MARKET
 from forge_ray.tree import (
     Axis,
-    Condition,
     Grid,
-    Placeholder,
     Tree,
     Where,
     address,
@@ -45,8 +43,11 @@ from forge_ray.tree import (
     unused_axes,
     uses,
 )
-from forge_ray.tree.domains import Domain
-from forge_ray.tree.parse import cross_problems, join_place, weight_problems
+from forge_ray.tree.checks import Check, checks_of
+from forge_ray.tree.domains import CUSTOM, Domain
+from forge_ray.tree.formulas import Formula, read_formulas
+from forge_ray.tree.nodes import Value, node_fields
+from forge_ray.tree.reader import LIST, Definitions, Reader, join_place, read_lists
 
 ENGINE_VERSION = 1
 """Raised by hand whenever the meaning of a stored number changes."""
@@ -59,6 +60,8 @@ _FIELDS = (
     "tree",
     "trees",
     "calls",
+    "formulas",
+    "lists",
     "axes",
     "where",
     "execution",
@@ -91,7 +94,8 @@ class Source:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What to search, on what, judged how. `tree_names` label the rows if there are several trees.
+    """What to search, on what, judged how. `tree_names` label the rows if there are several trees. `formulas` holds
+    those that the trees use.
 
     `job` is the job as it was given, made self-contained: trees in place, the path of its data absolute. Data from a
     frame are the file that its run keeps of them, beside the job.
@@ -102,6 +106,7 @@ class Sweep:
     benchmark: str | None
     trees: tuple[Tree, ...]
     tree_names: tuple[str, ...]
+    formulas: Mapping[str, Formula]
     grid: Grid
     execution: Execution
     split: Split
@@ -117,6 +122,7 @@ class Sweep:
             "data": data_fingerprint,
             "benchmark": self.benchmark,
             "trees": [canonical(tree) for tree in self.trees],
+            **({"formulas": {name: found.text for name, found in self.formulas.items()}} if self.formulas else {}),
             "tree_names": list(self.tree_names) if len(self.trees) > 1 else [],
             "axes": {axis.id: list(axis.values) for axis in self.grid.axes},
             "axis_order": [axis.id for axis in self.grid.axes],
@@ -175,12 +181,13 @@ class _JobReader:
     def __init__(self, job: dict, folder: Path):
         self.job, self.folder = job, folder
         self.raw_trees: dict[str, object] = {}
+        self.definitions = Definitions()
         self.calls: dict[str, Tree] = {}
         self.trees_are_whole = True
         self.problems: list[Problem] = [unknown(step(key), "field", key, _FIELDS) for key in job if key not in _FIELDS]
 
     def sweep(self) -> Sweep:
-        self.calls = self.definitions()
+        self.define()
         names, trees = self.trees()
         trees, grid = self.space(trees)
         execution, execution_problems = read_execution(self.job.get("execution", {}), "execution")
@@ -191,7 +198,18 @@ class _JobReader:
         if self.problems or split is None:
             raise JobError(self.problems)
         return Sweep(
-            name or "sweep", data, benchmark, trees, names, grid, execution, split, requirements, keep, self.whole(data)
+            name or "sweep",
+            data,
+            benchmark,
+            trees,
+            names,
+            self.used_formulas(trees, grid),
+            grid,
+            execution,
+            split,
+            requirements,
+            keep,
+            self.whole(data),
         )
 
     def whole(self, data: Source) -> dict[str, Any]:
@@ -272,11 +290,20 @@ class _JobReader:
                           if item not in CLEAN_POLICIES]  # fmt: skip
         return tuple(item for item in items if isinstance(item, str))
 
-    def definitions(self) -> dict[str, Tree]:
-        calls, problems = read_calls(self.job.get("calls", {}), "calls")
-        self.problems += problems
+    def define(self) -> None:
+        """What the trees refer to by name."""
+        formulas, formula_problems = read_formulas(self.job.get("formulas", {}), "formulas")
+        lists, list_problems = read_lists(self.job.get("lists", {}), "lists")
+        self.definitions = Definitions(formulas, lists)
+        self.calls, problems = read_calls(self.job.get("calls", {}), "calls", self.definitions)
+        self.problems += [*formula_problems, *list_problems, *problems]
         self.trees_are_whole &= not problems
-        return calls
+
+    def used_formulas(self, trees: Iterable[Tree], grid: Grid) -> dict[str, Formula]:
+        values = [value for tree in trees for node in tree.nodes for _, value in node_fields(node)]
+        values += [value for axis in grid.axes for value in axis.values]
+        names = {value.removeprefix(CUSTOM) for value in values if isinstance(value, str) and value.startswith(CUSTOM)}
+        return {name: formula for name, formula in self.definitions.formulas.items() if name in names}
 
     def trees(self) -> tuple[tuple[str, ...], list[Tree]]:
         if ("tree" in self.job) == ("trees" in self.job):
@@ -311,7 +338,7 @@ class _JobReader:
             return None
 
     def tree(self, data: object, place: str) -> Tree:
-        tree, problems = read_tree(data, place=place)
+        tree, problems = read_tree(data, place=place, definitions=self.definitions)
         expanded, unknown_calls = expand(tree, self.calls, place)
         self.problems += [*problems, *unknown_calls]
         self.trees_are_whole &= not problems and not unknown_calls
@@ -377,6 +404,8 @@ class _JobReader:
         written = list(dict.fromkeys(use[3].written for use in found))
         integer = any(domain.integer for _, _, domain, _ in found)
         readers = {domain.name: (domain, path) for _, path, domain, _ in found}
+        if isinstance(spec, str) and spec.startswith(LIST):
+            spec = list(self.listed(spec.removeprefix(LIST), name))
         try:
             if len({domain.numeric for domain, _ in readers.values()}) > 1:
                 places = " and ".join(step(path, MAX_PATH) for _, path in readers.values())
@@ -385,10 +414,25 @@ class _JobReader:
                 raise ValueError(
                     f"{shown(spec)} is around one number, and the paths hold {listed(map(shown, written))}"
                 )
-            return Axis(name, axis_values(spec, written[0], _reader(readers.values(), integer), integer=integer))
+            values = axis_values(spec, written[0], _reader(readers.values(), integer), integer=integer)
+            self.known_formulas(values, name)
+            return Axis(name, values)
         except ValueError as error:
             self.problem(f"axes.{step(name)}", str(error))
             return Axis(name, ())
+
+    def listed(self, name: str, axis: str) -> tuple[str, ...]:
+        reader = Reader(self.definitions)
+        found = reader.listed(name, f"axes.{axis}")
+        self.problems += reader.problems
+        return found
+
+    def known_formulas(self, values: Iterable[Value], axis: str) -> None:
+        reader = Reader(self.definitions)
+        for value in values:
+            if isinstance(value, str) and value.startswith(CUSTOM):
+                reader.known_formula(value, f"axes.{axis}")
+        self.problems += reader.problems
 
     def where(self, axes: list[Axis]) -> tuple[Where, ...]:
         clauses = self.job.get("where", [])
@@ -405,17 +449,13 @@ class _JobReader:
         return tuple(found)
 
     def contradictions(self, trees: list[Tree], axes: Mapping[str, Axis], where: tuple[Where, ...]) -> None:
-        """What axes may bring in: a cross with forDays, defined weighting over children without weights."""
+        """What axes may bring in, such as a cross with forDays; the first branch of each."""
         for t, tree in enumerate(trees):
             root = "tree" if "tree" in self.job else step(list(self.raw_trees)[t])
             for index, node in enumerate(tree.nodes):
-                at = join_place(root, tree.path(index))
-                if any(isinstance(slot.weighting, Placeholder) for slot in node.slots):
-                    missing = weight_problems(tree, node)
-                    self.problems += [Problem(join_place(at, found.place), found.message) for found in missing]
-                for k, condition in enumerate(node.conditions):
-                    place = join_place(at, f"conditions[{k}]")
-                    self.problems += islice(_swept_cross_problems(condition, axes, where, place), 1)
+                for check in checks_of(tree, node, self.definitions):
+                    place = join_place(join_place(root, tree.path(index)), check.place)
+                    self.problems += islice(_swept_problems(check, axes, where, place), 1)
 
 
 def _is_spec(data: object) -> TypeGuard[Mapping[str, Any]]:
@@ -423,22 +463,16 @@ def _is_spec(data: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(data, Mapping) and ("source" in data or not is_frame(data))
 
 
-def _swept_cross_problems(
-    condition: Condition, axes: Mapping[str, Axis], where: tuple[Where, ...], place: str
-) -> Iterator[Problem]:
+def _swept_problems(check: Check, axes: Mapping[str, Axis], where: tuple[Where, ...], place: str) -> Iterator[Problem]:
     """Contradictions that an axis brings in, each with the values of its branches. Excluded values do not count."""
-    swept = [v.axis for v in (condition.comparator, condition.for_days) if isinstance(v, Placeholder)]
-    clauses = [clause for clause in where if set(swept).issuperset(clause.names)]
-    for digits in product(*(range(len(axes[name].values)) for name in swept)) if swept else ():
-        values = {name: axes[name].values[d] for name, d in zip(swept, digits, strict=True)}
-        comparator, for_days = (
-            values[v.axis] if isinstance(v, Placeholder) else v for v in (condition.comparator, condition.for_days)
-        )
-        for problem in cross_problems(comparator, for_days, place):
-            columns = {name: axes[name].array[[d]] for name, d in zip(swept, digits, strict=True)}
+    clauses = [clause for clause in where if set(check.axes).issuperset(clause.names)]
+    for digits in product(*(range(len(axes[name].values)) for name in check.axes)) if check.axes else ():
+        values: dict[str, Value] = {name: axes[name].values[d] for name, d in zip(check.axes, digits, strict=True)}
+        if message := check.judged(values):
+            columns = {name: axes[name].array[[d]] for name, d in zip(check.axes, digits, strict=True)}
             if all(np.all(clause(columns)) for clause in clauses):
                 branches = ", ".join(f"{name} = {shown(value)}" for name, value in values.items())
-                yield Problem(problem.place, f"{problem.message} (branches with {branches})")
+                yield Problem(place, f"{message} (branches with {branches})")
 
 
 def _reader(domains: Iterable[tuple[Domain, str]], integer: bool):

@@ -16,11 +16,14 @@ Prices = Mapping[str, Sequence[tuple]]
 
 
 def history(ticker: str, bars: Sequence[tuple]) -> History:
-    """Bars are (date, open, high, low, close), or (date, close), which then stands for all prices of its bar."""
+    """Bars are (date, open, high, low, close, volume), without volume, or (date, close), which then stands for all
+    prices of its bar; a close stands for a volume that is not given. None is a missing field."""
     days = np.array([as_day(bar[0]) for bar in bars], np.int64)
-    columns = np.array([bar[1:] for bar in bars], np.float64).T
-    others = dict(zip(("open", "high", "low"), columns[:-1] if len(columns) > 1 else [columns[0]] * 3, strict=True))
-    return History(ticker, days, columns[-1], {}, others)
+    columns = list(np.array([bar[1:] for bar in bars], np.float64).T)
+    close = columns[3] if len(columns) > 3 else columns[-1]
+    open_, high, low = columns[:3] if len(columns) > 3 else [close] * 3
+    volume = columns[4] if len(columns) > 4 else close
+    return History(ticker, days, close, {}, {"open": open_, "high": high, "low": low, "volume": volume})
 
 
 def panel_of(

@@ -154,8 +154,15 @@ def relative_strength_exponential(p: Values, w: int) -> Values:
 
 
 def stochastic_rsi(p: Values, w: int) -> Values:
-    """Where RSI(w) lies among its last w values; standing still is 50, as for the whole family."""
-    return rolling(relative_strength_index(p, w), w, lambda x: 50.0 if min(x) == max(x) else 100 * place_in_range(x))
+    """Where RSI(w) lies among its last w values; standing still is 50, as for the whole family.
+
+    Where the price stands still both averages shrink by one factor, so RSI stays; the last bits of a ratio would not.
+    """
+    levels = relative_strength_index(p, w)
+    for k in range(1, len(p)):
+        if p[k] == p[k - 1] and w > 1 and levels[k] is not None and levels[k - 1] is not None:
+            levels[k] = levels[k - 1]
+    return rolling(levels, w, lambda x: 50.0 if min(x) == max(x) else 100 * place_in_range(x))
 
 
 def laguerre_rsi(p: Values, w: int) -> Values:
@@ -618,15 +625,45 @@ ALIASES: dict[str, str] = {name: name for name in DEFINITIONS} | {
     "Price": "Current Price",
     "SMA": "Simple Moving Average",
     "EMA": "Exponential Moving Average",
+    "HMA": "Hull Moving Average",
+    "WMA": "Weighted Moving Average",
+    "WilderMA": "Wilder Moving Average",
+    "Double Exponential Moving Average": "DEMA",
+    "Triple Exponential Moving Average": "TEMA",
+    "Kaufman Adaptive Moving Average": "KAMA",
+    "UltSmooth": "Ultimate Smoother",
     "RSI": "Relative Strength Index",
     "RSI (simple)": "RSI (SMA)",
-    "StdDev": "Standard Deviation",
+    "StochRSI": "Stochastic RSI",
+    "13612W Momentum": "Momentum (Weighted)",
+    "13612U Momentum": "Momentum (Unweighted)",
+    "SMA12 Momentum": "Momentum (12-Month SMA)",
     "ROC": "Rate of Change",
-    "CumRet": "Cumulative Return",
-    "MaxDD": "Max Drawdown",
+    "WillR": "Williams %R",
+    "Commodity Channel Index": "CCI",
+    "StochK": "Stochastic %K",
+    "StochD": "Stochastic %D",
+    "Average Directional Index": "ADX",
+    "StdDev": "Standard Deviation",
     "StdPrice": "Standard Deviation of Price",
-    "Average True Range": "ATR",
+    "MaxDD": "Max Drawdown",
     "%B": "Bollinger %B",
+    "Bandwidth": "Bollinger Bandwidth",
+    "Average True Range": "ATR",
+    "NATR": "ATR %",
+    "HistVol": "Historical Volatility",
+    "Ulcer": "Ulcer Index",
+    "CumRet": "Cumulative Return",
+    "SMA Returns": "SMA of Returns",
+    "R2": "Trend Clarity",
+    "LinRegSlope": "Linear Reg Slope",
+    "LinRegValue": "Linear Reg Value",
+    "AroonOsc": "Aroon Oscillator",
+    "MACD Hist": "MACD Histogram",
+    "Percentage Price Oscillator": "PPO",
+    "PPO Hist": "PPO Histogram",
+    "MFI": "Money Flow Index",
+    "OBV ROC": "OBV Rate of Change",
 }
 
 WINDOWLESS = tuple(name for name, definition in DEFINITIONS.items() if not definition.windowed)

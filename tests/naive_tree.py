@@ -185,7 +185,9 @@ def held_tickers(tree: dict) -> Iterator[str]:
             if ticker not in (*NOTHING, "CASH"):
                 yield ticker
         for slot in slots_of(node):
-            if setting(node, slot, "weighting") == "capped" and fallback_of(node, slot) != "CASH":
+            has_children = any(child is not None for child in node.get("children", {}).get(slot, ()))
+            is_capped = has_children and setting(node, slot, "weighting") == "capped"
+            if is_capped and fallback_of(node, slot) != "CASH":
                 yield fallback_of(node, slot)
 
 

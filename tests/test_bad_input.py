@@ -137,7 +137,7 @@ TREES = [
         "unknown kind",
         ("kind",),
         "indicater",
-        ("tree.kind", "'indicater'", "did you mean 'indicator'", "basic, indicator, position"),
+        ("tree.kind", "'indicater'", "did you mean 'indicator'", "basic, function, indicator"),
     ),
     Row("kind is missing", (*THEN, 0, "kind"), ABSENT, ("tree.children.then[0].kind", "missing", "position")),
     Row("kind is a list", ("kind",), [], ("tree.kind", "[]", "basic")),

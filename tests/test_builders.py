@@ -125,11 +125,14 @@ def test_the_quickstart_written_in_python_has_its_hash():
 
 
 def test_every_indicator_of_the_catalogue_has_a_function_under_each_name():
-    for name, entry in INDICATOR_BY_NAME.items():
+    callable_names = [name for name in INDICATOR_BY_NAME if not name[0].isdigit()]
+    for name in callable_names:
+        entry = INDICATOR_BY_NAME[name]
         function = getattr(fr, function_name(name))
         signal = function("SPX", 10) if entry.windowed else function("SPX")
-        assert parse_tree(fr.if_(signal > 1, IN, OUT).json()).nodes[0].conditions[0].left.metric == entry.name
-    assert len(INDICATOR_FUNCTIONS) == len(INDICATOR_BY_NAME)
+        (_, condition), *_ = parse_tree(fr.if_(signal > 1, IN, OUT).json()).nodes[0].conditions
+        assert condition.left.metric == entry.name
+    assert len(INDICATOR_FUNCTIONS) == len(callable_names)
     assert set(INDICATOR_FUNCTIONS) <= set(dir(fr))
 
 

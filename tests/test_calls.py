@@ -57,8 +57,8 @@ def test_a_call_stands_for_its_definition_with_ids_of_its_own() -> None:
 
 def test_the_weight_of_the_definition_gives_way_to_that_of_the_call() -> None:
     calls = {"d": hold("p", "KO", weight=5)}
-    assert parse_job(job(call("c", "d"), calls)).trees[0].nodes[0].weight is None
-    assert parse_job(job(group("g", call("c", "d", weight=2)), calls)).trees[0].nodes[1].weight == 2.0
+    assert parse_job(job(call("c", "d"), calls)).trees[0].nodes[0].get("weight") is None
+    assert parse_job(job(group("g", call("c", "d", weight=2)), calls)).trees[0].nodes[1].get("weight") == 2.0
 
 
 def test_paths_and_placeholders_sweep_inside_a_call() -> None:

@@ -1,4 +1,4 @@
-"""log and exp against 40-digit decimals, and as plain arithmetic that no CPU can change."""
+"""log, exp and cosine against 40-digit decimals, and as plain arithmetic that no CPU can change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from forge_ray.kernels import elementary
 from forge_ray.kernels.compile import Kernel
-from forge_ray.kernels.elementary import SQRT_HALF, SQRT_TWO, exp, log
+from forge_ray.kernels.elementary import SQRT_HALF, SQRT_TWO, cosine, exp, log
 
 LARGEST, SMALLEST_NORMAL, SMALLEST = sys.float_info.max, sys.float_info.min, math.ulp(0.0)
 N = 4_000
@@ -33,7 +33,12 @@ def exp_each(x, out):
         out[i] = exp(x[i])
 
 
-LOG, EXP = Kernel(log_each, "in f8[:], out f8[:]"), Kernel(exp_each, "in f8[:], out f8[:]")
+def cosine_each(x, out):
+    for i in range(x.shape[0]):
+        out[i] = cosine(x[i])
+
+
+LOG, EXP, COSINE = (Kernel(each, "in f8[:], out f8[:]") for each in (log_each, exp_each, cosine_each))
 
 
 def around(value: float) -> list[float]:
@@ -66,6 +71,29 @@ def exp_arguments(draw: random.Random) -> list[float]:
     ]
 
 
+def cosine_arguments(draw: random.Random) -> list[float]:
+    """The whole domain, small values, the zeros, the ends of the reduced ranges, angles of the ultimate smoother."""
+    turns = [k * math.pi / 4 for k in range(7)]
+    return [
+        *(near for turn in turns for near in around(turn)),
+        *(draw.uniform(0.0, 5.0) for _ in range(N)),
+        *(10.0 ** draw.uniform(-12, 0) for _ in range(N)),
+        *(turn * (1.0 + draw.gauss(0.0, 1e-6)) for turn in turns for _ in range(N // 8)),
+        *(1.414 * math.pi / window for window in range(1, 1_000)),
+    ]
+
+
+def exact_cosine(x: Decimal) -> Decimal:
+    """Taylor's series: no cancellation worth naming at 60 digits for x <= 5."""
+    with localcontext(Context(prec=60)):
+        term, total, k = Decimal(1), Decimal(1), 0
+        while abs(term) > Decimal("1e-50"):
+            k += 2
+            term *= -x * x / (k * (k - 1))
+            total += term
+        return total
+
+
 def each(kernel: Kernel, x: list[float]) -> list[float]:
     out = np.full(len(x), 123.0)
     kernel(np.array(x), out)
@@ -85,6 +113,11 @@ def test_log_is_within_its_stated_error():
 
 def test_exp_is_within_its_stated_error():
     assert largest_error(EXP, exp_arguments(random.Random(2)), Decimal.exp) <= 0.88
+
+
+def test_cosine_is_within_its_stated_error():
+    assert largest_error(COSINE, cosine_arguments(random.Random(7)), exact_cosine) <= 0.8
+    assert each(COSINE, [0.0]) == [1.0]
 
 
 def test_exp_of_subnormal_result_is_within_one_unit():
@@ -124,33 +157,35 @@ def test_source_uses_plus_minus_times_divide_only():
     named = {node.attr for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "np"}
     assert named == {"inf", "nan", "isnan", "floor"}
     called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
-    assert called == {"np.isnan", "np.floor"}
+    assert called == {"np.isnan", "np.floor", "cosine_near_zero", "sine_near_zero"}
 
 
-@pytest.mark.parametrize("kernel", [LOG, EXP], ids=["log", "exp"])
+@pytest.mark.parametrize("kernel", [LOG, EXP, COSINE], ids=["log", "exp", "cosine"])
 def test_machine_code_contracts_nothing_and_calls_no_library(kernel: Kernel, tmp_path: Path):
     # In a folder of its own, as code that comes from a cache cannot be inspected.
     (code,) = Kernel(kernel.function, kernel.signature).compiled(tmp_path).inspect_asm().values()
     assert "mulsd" in code
-    for forbidden in ("fmadd", "fmsub", "fnmadd", "fnmsub", "$log", "$exp", "__svml", "$pow"):
+    for forbidden in ("fmadd", "fmsub", "fnmadd", "fnmsub", "$log", "$exp", "$cos", "$sin", "__svml", "$pow"):
         assert forbidden not in code
 
 
 def test_plain_python_gives_the_same_bits():
-    arguments = (log_arguments(random.Random(5))[::20], exp_arguments(random.Random(6))[::20])
+    arguments = [make(random.Random(5))[::20] for make in (log_arguments, exp_arguments, cosine_arguments)]
     program = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 import json, test_elementary as t
-x, y = json.load(sys.stdin)
-print(json.dumps([[value.hex() for value in t.each(t.LOG, x)], [value.hex() for value in t.each(t.EXP, y)]]))
+kernels = (t.LOG, t.EXP, t.COSINE)
+print(json.dumps([[value.hex() for value in t.each(*pair)] for pair in zip(kernels, json.load(sys.stdin))]))
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
-        input=repr([*map(list, arguments)]),
+        input=repr(arguments),
         capture_output=True,
         text=True,
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
     )
     assert done.returncode == 0, done.stderr
-    compiled = [[value.hex() for value in each(kernel, x)] for kernel, x in zip((LOG, EXP), arguments, strict=True)]
+    compiled = [
+        [value.hex() for value in each(kernel, x)] for kernel, x in zip((LOG, EXP, COSINE), arguments, strict=True)
+    ]
     assert ast.literal_eval(done.stdout) == compiled

@@ -18,11 +18,22 @@ from numba import types
 from numba.core.event import install_recorder
 
 import forge_ray.kernels.compile as compiling
-from forge_ray.kernels import bits, finalize, indicators, simulate
+from forge_ray.kernels import (
+    averages,
+    bits,
+    drawdowns,
+    finalize,
+    oscillators,
+    returns,
+    simulate,
+    trend,
+    volatility,
+    volume,
+)
 from forge_ray.kernels.compile import KERNELS, Kernel, argument_types, kernel, warm
 
 SIGNATURE = "in f8[:], in f8, out f8[:]"
-MODULES = (bits, finalize, indicators, simulate)
+MODULES = (averages, bits, drawdowns, finalize, oscillators, returns, simulate, trend, volatility, volume)
 
 
 def scaled(values, factor, out):
@@ -59,10 +70,11 @@ def test_importing_every_kernel_compiles_nothing_and_touches_no_disk(tmp_path: P
 import os
 from numba.core.event import install_recorder
 with install_recorder("numba:compile") as compiled:
-    from forge_ray.kernels import bits, finalize, indicators, simulate
+    from forge_ray.engine.indicator_kernels import averages
+    from forge_ray.kernels import bits, finalize, simulate
     print(len(compiled.buffer), os.listdir(os.environ["FORGE_RAY_CACHE"]))
     import numpy
-    indicators.price(numpy.ones(2), 1, numpy.ones(2))
+    averages.price(numpy.ones(2), 1, numpy.ones(2))
     print(len(compiled.buffer) > 0, os.listdir(os.environ["FORGE_RAY_CACHE"]))
 """
     assert python(code, FORGE_RAY_CACHE=str(tmp_path)).splitlines() == ["0 []", "True ['kernels']"]
@@ -100,7 +112,9 @@ def test_two_kernels_of_one_name_are_refused():
     def price(close, out):
         out[:] = close
 
-    with pytest.raises(ValueError, match=r"'price' of .*test_kernel_compile.* declared in forge_ray\.kernels\.indic"):
+    with pytest.raises(
+        ValueError, match=r"'price' of .*test_kernel_compile.* declared in forge_ray\.kernels\.averages"
+    ):
         kernel("in f8[:], out f8[:]")(price)
 
 
@@ -177,7 +191,7 @@ def test_damaged_cache_file_is_compiled_again_once(tmp_path: Path, suffix: str, 
 
 
 def test_damage_to_one_kernel_leaves_the_others_cached(tmp_path: Path):
-    other = Kernel(indicators.price.function, indicators.price.signature)
+    other = Kernel(averages.price.function, averages.price.signature)
     other.compiled(tmp_path)
     fresh(tmp_path)
     next(tmp_path.rglob("*scaled*.nbc")).write_bytes(b"")
@@ -189,7 +203,7 @@ def test_processes_that_start_together_compile_a_kernel_once(tmp_path: Path):
     code = """
 import sys
 from forge_ray.kernels.compile import folder
-from forge_ray.kernels.indicators import rate_of_change
+from forge_ray.kernels.returns import rate_of_change
 print(sum(rate_of_change.compiled(folder()).stats.cache_misses.values()))
 """
     environment = {**os.environ, "FORGE_RAY_CACHE": str(tmp_path)}
@@ -207,7 +221,7 @@ def unwarmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     final = tmp_path / "kernels" / "key"
     monkeypatch.setattr(compiling, "folder", lambda: final)
     declared = {"scaled": (scaled, SIGNATURE), "wrong": (writes_to_its_input, SIGNATURE)}
-    declared |= {"price": (indicators.price.function, indicators.price.signature)}
+    declared |= {"price": (averages.price.function, averages.price.signature)}
     monkeypatch.setattr(compiling, "KERNELS", {name: Kernel(*entry) for name, entry in declared.items()})
     return final
 
@@ -288,10 +302,10 @@ def test_without_jit_kernels_are_plain_python_and_nothing_is_cached(tmp_path: Pa
     code = """
 import numpy, types
 from forge_ray.kernels.compile import KERNELS, folder, warm
-from forge_ray.kernels.indicators import price, window_means
+from forge_ray.kernels.averages import price, window_means
 out = numpy.empty(2)
 price(numpy.array([1.0, 2.0]), 1, out)
-warm(["rate_of_change"])
+warm(["exponential_moving_average"])
 print(out.tolist(), price.compiled(folder()) is price.function, isinstance(window_means, types.FunctionType))
 """
     found = python(code, NUMBA_DISABLE_JIT="1", FORGE_RAY_CACHE=str(tmp_path))

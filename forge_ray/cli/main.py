@@ -1,4 +1,4 @@
-"""The command line: `forge-ray run | plan | validate | top | show | report | data check | doctor` and more.
+"""The command line: `forge-ray run | plan | validate | import | export | top | show | report | data check …`.
 
 stdout is for results (`--json` everywhere), stderr for people. Exit codes: 0 done, 1 internal error, 2 bad input,
 3 nothing passed (with `--strict`), 4 incomplete, 130 / 143 interrupted and resumable.
@@ -109,6 +109,34 @@ def validate(
     from forge_ray.cli import commands
 
     commands.validate(file, as_json=as_json)
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="Composer symphony, QuantMage spell, Atlas tree, bot or Forge job.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Job file to write; default stdout.")] = None,
+    options: Annotated[
+        list[str], typer.Option("--option", metavar="KEY=VALUE", help="A choice, such as composer.rsi=simple.")
+    ] = [],
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a file of another program into a job; repairs and open points go to stderr."""
+    from forge_ray.cli import foreign
+
+    foreign.import_file(file, out, options, as_json=as_json)
+
+
+@app.command("export")
+def export_file(
+    file: Annotated[Path, typer.Argument(help="Job or tree file (JSON).", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help="composer, composer-json or atlas.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="File to write; default stdout.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a tree as a file of another program, or list every place that it cannot express."""
+    from forge_ray.cli import foreign
+
+    foreign.export_file(file, to, out, as_json=as_json)
 
 
 @app.command()

@@ -224,13 +224,21 @@ def decision_lines(decision: Mapping[str, Any]) -> list[str]:
         indent = "  " * (node["depth"] + 1)
         lines.append(f"{indent}{node['id']} ({node['kind']})" + (f" -> {node['took']}" if node["took"] else ""))
         lines += [f"{indent}    {_condition_line(condition)}" for condition in node["conditions"]]
+        lines += [f"{indent}    {_score_line(score)}" for score in node["scores"]]
     weights = {**decision["weights"], **({"CASH": decision["cash"]} if decision["cash"] > 1e-12 else {})}
     return [*lines, "target: " + ", ".join(f"{ticker} {weight:.2%}" for ticker, weight in weights.items())]
 
 
 def _condition_line(condition: Mapping[str, Any]) -> str:
     truth = {True: "true", False: "false", None: "unknown"}[condition["is_true"]]
+    if condition["left"] is None and condition["is_true"] is not None:
+        return f"{condition['id']}: {condition['text']}: {truth}"
     if condition["left"] is None or condition["right"] is None:
         return f"{condition['id']}: {condition['text']}: {truth}, a value is missing"
     values = f"{condition['left']:.6g} against {condition['right']:.6g}"
     return f"{condition['id']}: {condition['text']}: {truth} ({values}, flips at {condition['distance']:+.4g})"
+
+
+def _score_line(score: Mapping[str, Any]) -> str:
+    value = "no score" if score["score"] is None else f"{score['score']:.6g}"
+    return f"{score['id']}: {value}" + (", picked" if score["picked"] else "")

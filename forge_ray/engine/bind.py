@@ -6,14 +6,16 @@ Everything a block needs besides the cache, immutable, so that it can be shipped
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 
-from forge_ray.catalog import BARS_PER_YEAR, SEGMENTS
+from forge_ray.catalog import SEGMENTS
 from forge_ray.data import Panel, Split, as_date, as_day, split_masks
+from forge_ray.engine.rates import carried_returns, rate_returns
+from forge_ray.engine.readiness import Readiness, dates_of
 from forge_ray.errors import DataError, Problem
 from forge_ray.kernels import simulate as lanes
 from forge_ray.plan import Mode, Need, Plan, Requirement
@@ -90,7 +92,7 @@ def bind(
     Raises `DataError` if a window is longer than a ticker's history or if no bar is left to trade.
     """
     execution, fills = plan.execution, plan.execution.fills
-    ladder = start_ladder(plan.needs, panel, fills.delay)
+    ladder = start_ladder(plan, panel)
     start = _start(plan, panel, ladder)
     n = len(panel.dates) - fills.step - start - execution.lag
     if n > MAX_RETURNS:
@@ -105,10 +107,10 @@ def bind(
     return_dates = panel.dates[first_fill + fills.step :]
     masks = split_masks(split, return_dates)
     none = np.full(n, np.nan)
-    benchmark_returns = none if benchmark is None else _carried_returns(panel, benchmark, fills, first_fill)
+    traded = slice(first_fill + fills.step, None)
+    benchmark_returns = none if benchmark is None else carried_returns(panel, benchmark, fills)[traded]
     class_of, class_in_segment = _classes([masks[segment] for segment in SEGMENTS], ~np.isnan(benchmark_returns))
-    cash = _rate(panel, execution.cash_rate, "cash_rate", fills, first_fill, n)
-    risk_free = _rate(panel, execution.risk_free, "risk_free", fills, first_fill, n)
+    cash, risk_free = (_traded_rate(plan, panel, name, traded) for name in ("cash_rate", "risk_free"))
     costs = dict(execution.ticker_costs)
     cost = np.array([costs.get(ticker, execution.cost_bps) / 1e4 for ticker in panel.tickers])
     return BoundPlan(
@@ -132,24 +134,32 @@ def bind(
     )
 
 
-def start_ladder(needs: Iterable[Need], panel: Panel, delay: int) -> tuple[Limit, ...]:
-    """When each need is met, latest first. delay : bars by which information is older than the decision.
+def start_ladder(plan: Plan, panel: Panel) -> tuple[Limit, ...]:
+    """When each need of the space is met, latest first.
 
     Raises `DataError` for every need that never is.
     """
     rungs, problems = [], []
-    for need in needs:
-        own = panel.bars[panel.row(need.ticker)].dates
-        bars = need.bars + (delay if need.is_signal else 0)
-        if bars >= len(own):
-            text = f"looks back {bars:,} bars; {need.ticker} has {len(own):,}"
-            problems.append(Problem(need.because, f"{text}: allowed up to {len(own) - 1:,}"))
+    readiness = Readiness(plan, panel)
+    for need in plan.needs:
+        bars = need.bars + (plan.execution.fills.delay if need.is_signal else 0)
+        bar = readiness.bar(need.tickers, bars, need.equity)
+        if bar >= len(panel.dates):
+            problems.append(Problem(need.because, _never(need, bars, panel)))
             continue
-        bar = int(np.searchsorted(panel.dates, own[bars]))
-        rungs.append(Limit(need.ticker, need.because, bars, bar, as_date(own[bars])))
+        name = "/".join(need.tickers) or "a simulated equity"
+        day = panel.dates[bar] if need.equity is not None else dates_of(need.tickers, panel)[bars]
+        rungs.append(Limit(name, need.because, bars, bar, as_date(day)))
     if problems:
-        raise DataError(problems)
+        raise DataError(list(dict.fromkeys(problems)))
     return tuple(sorted(rungs, key=lambda rung: (-rung.bar, rung.ticker, rung.because)))
+
+
+def _never(need: Need, bars: int, panel: Panel) -> str:
+    if need.equity is not None:
+        return f"looks back {bars:,} bars of a simulated equity, which has no value so early: {len(panel.dates):,} bars"
+    n = len(dates_of(need.tickers, panel))
+    return f"looks back {bars:,} bars; {'/'.join(need.tickers)} has {n:,}: allowed up to {n - 1:,}"
 
 
 def _start(plan: Plan, panel: Panel, ladder: tuple[Limit, ...]) -> int:
@@ -163,20 +173,13 @@ def _start(plan: Plan, panel: Panel, ladder: tuple[Limit, ...]) -> int:
     return max(common, int(np.searchsorted(panel.dates, as_day(date.fromisoformat(wish)))))
 
 
-def _carried_returns(panel: Panel, ticker: str, fills: Mode, first_fill: int) -> np.ndarray:
-    """(n,) returns of a carried ticker over the intervals, NaN before its first bar."""
-    entry, exit = panel.carried[ticker][fills.entry], panel.carried[ticker][fills.exit]
-    return exit[first_fill + fills.step :] / entry[first_fill : len(entry) - fills.step] - 1.0
-
-
-def _rate(panel: Panel, rate: float | str, name: str, fills: Mode, first_fill: int, n: int) -> np.ndarray:
-    """(n,) returns of a yearly rate or of a ticker that stands for one."""
-    if not isinstance(rate, str):
-        return np.full(n, rate / BARS_PER_YEAR)
-    returns = _carried_returns(panel, rate, fills, first_fill)
+def _traded_rate(plan: Plan, panel: Panel, name: str, traded: slice) -> np.ndarray:
+    """(n,) returns of a rate over the traded intervals."""
+    rate = getattr(plan.execution, name)
+    returns = rate_returns(panel, rate, plan.execution.fills)[traded]
     if np.isnan(returns).any():
-        missing = int(np.isnan(returns).sum())
-        raise DataError([Problem(f"execution.{name}", f"{rate} has no price for {missing:,} of the {n:,} traded bars")])
+        text = f"{rate} has no price for {int(np.isnan(returns).sum()):,} of the {len(returns):,} traded bars"
+        raise DataError([Problem(f"execution.{name}", text)])
     return returns
 
 

@@ -22,14 +22,20 @@ import numpy as np
 import pyarrow as pa
 
 from forge_ray.catalog import SEGMENTS
+from forge_ray.engine import formulas
+from forge_ray.engine.allocations import Allocation
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.cache import Cache
+from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
 from forge_ray.engine.rows import rows_of, schema
-from forge_ray.engine.values import INDICATOR_KERNELS, Allocation, Evaluator
+from forge_ray.engine.values import Evaluator
 from forge_ray.kernels import bits, finalize, simulate
-from forge_ray.kernels.compile import warm
-from forge_ray.plan import Op, Residual, axes_of
+from forge_ray.kernels.compile import Kernel, warm
+from forge_ray.kernels.equity import subtree_equity
+from forge_ray.kernels.weights import volatility_shares
+from forge_ray.plan import Op, Plan, Residual, axes_of
 from forge_ray.tree import AxisValue, Term
+from forge_ray.tree.domains import CUSTOM
 
 MAX_SWITCH_BYTES = 64 * 2**20
 CHUNK = 1024
@@ -247,11 +253,26 @@ def _results(bound: BoundPlan, n: int) -> tuple[np.ndarray, np.ndarray]:
 def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
     """Names of the kernels that a bound plan calls, for warming them up."""
     plan = bound.plan
-    metrics = {str(m) for e in plan.expressions if e.op is Op.SERIES for m in plan.values_of(e.parameters[0])}
     along_path = (simulate.simulate_path,)
     simulation = along_path if plan.execution.depends_on_path else (simulate.stay_table, simulate.simulate)
-    kernels = (*(INDICATOR_KERNELS[metric] for metric in metrics), bits.residual_planes, *simulation, finalize.finalize)
+    kernels = {*_metric_kernels(plan), bits.residual_planes, *simulation, finalize.finalize}
+    if plan.has_equities:
+        kernels |= {subtree_equity, volatility_shares}
+    if any(e.op is Op.LATCH for e in plan.expressions):
+        kernels.add(bits.latch)
     return tuple(sorted(kernel.name for kernel in kernels))
+
+
+def _metric_kernels(plan: Plan) -> set[Kernel]:
+    found: set[Kernel] = set()
+    for metric in plan.metrics:
+        if metric.startswith(CUSTOM):
+            formula = plan.formulas[metric.removeprefix(CUSTOM)]
+            found |= {INDICATOR_KERNELS[indicator.name] for indicator in formula.indicators}
+            found |= set(formulas.kernels_of(formula))
+        else:
+            found.add(INDICATOR_KERNELS[metric])
+    return found
 
 
 def warm_kernels(names: tuple[str, ...]) -> None:

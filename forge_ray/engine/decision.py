@@ -1,7 +1,8 @@
-"""One decision explained: the path a concrete tree takes on a bar, each condition with its values, the weights."""
+"""One decision explained: the path a concrete tree takes on a bar, what each node saw there, the weights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,16 +12,17 @@ from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.values import Evaluator
 from forge_ray.plan import Op
-from forge_ray.tree import Kind, Node
-from forge_ray.tree.nodes import Series
+from forge_ray.tree import Condition, Kind, Node, Series, Tree
+from forge_ray.tree.nodes import DateCondition, Quantifier, Ratio, Several, Subject
 
 
 @dataclass(frozen=True)
 class ConditionSeen:
-    """A condition as the decision saw it. left, right : values on the information bar, NaN where there is none.
+    """A condition as the decision saw it; one over several tickers is one of these per ticker.
 
-    is_true : True, False or None for unknown, crosses and forDays included. distance : right − left, what `left` would
-    have to move for the comparison of this bar to flip.
+    left, right : values on the information bar, NaN where there is none. distance : right − left, what `left` would
+    have to move for the comparison of this bar to flip. is_true : True, False or None for unknown, crosses and forDays
+    included.
     """
 
     id: str
@@ -32,13 +34,26 @@ class ConditionSeen:
 
 
 @dataclass(frozen=True)
+class ScoreSeen:
+    """A child of a function: what it was ranked by, NaN without a score, and whether it was picked."""
+
+    id: str
+    score: float
+    picked: bool
+
+
+@dataclass(frozen=True)
 class NodeSeen:
-    """A node on the path. took : then, else, cash for an unknown gate, or nothing for nodes without a gate."""
+    """A node on the path.
+
+    took : the slot of a gate, cash for an unknown one; of a scaling, how much of each side; else nothing.
+    """
 
     id: str
     kind: str
     depth: int
     conditions: tuple[ConditionSeen, ...]
+    scores: tuple[ScoreSeen, ...]
     took: str
     holds: tuple[str, ...]
 
@@ -60,58 +75,143 @@ def decision_at(bound: BoundPlan, t: int, cache: Cache) -> Decision:
     weights = allocation.weights[allocation.row_of[t]]
     held = {bound.panel.tickers[k]: float(weights[k]) for k in np.flatnonzero(weights)}
     seen = max(t - bound.plan.execution.fills.delay, 0)
-    return Decision(bound.panel.date(t), bound.panel.date(seen), tuple(_path(bound, evaluator, t, seen)), held)
+    nodes = tuple(_Path(bound, evaluator, t, seen).nodes())
+    return Decision(bound.panel.date(t), bound.panel.date(seen), nodes, held)
 
 
-def _path(bound: BoundPlan, evaluator: Evaluator, t: int, seen: int) -> list[NodeSeen]:
-    """Nodes that the decision reaches, in pre-order."""
-    tree, path = bound.plan.trees[0], []
-    stack = [(0, 0)]
-    while stack:
-        index, depth = stack.pop()
-        node = tree.nodes[index]
-        took = _side(bound, evaluator, bound.plan.gates[0][index], t) if node.kind is Kind.INDICATOR else ""
-        conditions = tuple(_conditions(bound, evaluator, node, t, seen))
-        path.append(NodeSeen(node.id, node.kind.value, depth, conditions, took, tuple(map(str, node.positions))))
-        below = [child for slot in node.slots if slot.name == took or not took for child in slot.children]
-        stack.extend((child, depth + 1) for child in reversed(below))
-    return path
+class _Path:
+    """What a decision met on its way down. t : its bar. seen : the bar of its information."""
+
+    def __init__(self, bound: BoundPlan, evaluator: Evaluator, t: int, seen: int):
+        self.bound, self.evaluator, self.t, self.at = bound, evaluator, t, seen
+        self.tree: Tree = bound.plan.trees[0]
+        self.expressions = {(site.node, site.condition): site.expression for site in bound.plan.sites}
+
+    def nodes(self) -> Iterator[NodeSeen]:
+        """Nodes that the decision reaches, in pre-order."""
+        stack = [(0, 0)]
+        while stack:
+            index, depth = stack.pop()
+            node = self.tree.nodes[index]
+            scores = tuple(self.scores(index, node))
+            took, reached = self.way(index, node, scores)
+            conditions = tuple(seen for _, line in node.conditions for seen in self.conditions(node, line))
+            yield NodeSeen(node.id, node.kind.value, depth, conditions, scores, took, tuple(map(str, node.positions)))
+            stack.extend((child, depth + 1) for child in reversed(reached))
+
+    def way(self, index: int, node: Node, scores: tuple[ScoreSeen, ...]) -> tuple[str, list[int]]:
+        """(what it took, children that it reaches)."""
+        children = {slot.name: list(slot.children) for slot in node.slots}
+        if node.kind is Kind.FUNCTION:
+            picked = {score.id for score in scores if score.picked}
+            return "", [child for child in children["next"] if self.tree.nodes[child].id in picked]
+        if node.kind is Kind.SCALING:
+            return self.blend(index, node), children["then"] + children["else"]
+        if not node.lists:
+            return "", [child for below in children.values() for child in below]
+        took = self.rung(node) if node.get("numbered.quantifier") == Quantifier.LADDER else self.side(index)
+        return took, children.get(took, [])
+
+    def side(self, index: int) -> str:
+        return self.told(self.truth(self.bound.plan.gates[0][index]))
+
+    def told(self, is_true: bool | None) -> str:
+        if is_true is None:
+            return "cash" if self.bound.plan.execution.null == "cash" else "else"
+        return "then" if is_true else "else"
+
+    def rung(self, node: Node) -> str:
+        """The rung of a ladder: it is settled by the counts that are asked for one by one."""
+        items = [self.list_truth(node, k) for k in range(len(node.lists))]
+        if None in items and self.bound.plan.execution.null == "cash":
+            return "cash"
+        return f"ladder-{sum(item is True for item in items)}"
+
+    def list_truth(self, node: Node, k: int) -> bool | None:
+        """Kleene over the lines of one list; `or` and a mid-list `if` start a new term."""
+        terms: list[list[bool | None]] = []
+        for line in node.lists[k].lines:
+            if not terms or line.join.value != "and":
+                terms.append([])
+            terms[-1].append(self.truth(self.expressions[node.id, line.id]))
+        return _any([_all(term) for term in terms])
+
+    def truth(self, expression: int) -> bool | None:
+        packed = self.evaluator.bits(expression, {})
+        t = self.t
+        true, false = (bool(words[t // 64] >> np.uint64(t % 64) & np.uint64(1)) for words in packed)
+        return True if true else False if false else None
+
+    def blend(self, index: int, node: Node) -> str:
+        value = self.value(self.expressions[node.id, "scaleMetric"])
+        low, high = float(node.get("scaleFrom", 0.0)), float(node.get("scaleTo", 1.0))  # type: ignore[arg-type]
+        if np.isnan(value):
+            return "cash"
+        share = float(np.clip((value - low) / (high - low), 0.0, 1.0))
+        return f"{1 - share:.1%} then, {share:.1%} else at {value:g}"
+
+    def scores(self, index: int, node: Node) -> Iterator[ScoreSeen]:
+        if node.kind is not Kind.FUNCTION or not node.slots[0].children:
+            return
+        rank = self.bound.plan.expressions[self.bound.plan.allocations[0][index]]
+        n_children = len(node.slots[0].children)
+        parts = [self.evaluator.allocation(operand, {}) for operand in rank.operands[:n_children]]
+        found = [self.evaluator.series(operand, {}) for operand in rank.operands[n_children : 2 * n_children]]
+        scores = [float(np.asarray(score)[self.t]) for score in found]
+        candidates = [k for k, part in enumerate(parts) if part.active[part.row_of[self.t]] and not np.isnan(scores[k])]
+        candidates.sort(key=lambda k: -scores[k] if node.get("rank") == "top" else scores[k])
+        picked = candidates[: int(node.get("n", 1))]  # type: ignore[arg-type]
+        for k, child in enumerate(node.slots[0].children):
+            yield ScoreSeen(self.tree.nodes[child].id, scores[k], k in picked)
+
+    def conditions(self, node: Node, line: Condition | DateCondition) -> Iterator[ConditionSeen]:
+        i = self.expressions[node.id, line.id]
+        if isinstance(line, DateCondition):
+            text = f"{line.join.value} date from {line.month}/{line.day} to {line.to_month}/{line.to_day}"
+            yield ConditionSeen(line.id, text, np.nan, np.nan, np.nan, self.truth(i))
+            return
+        e, subject = self.bound.plan.expressions[i], line.left.subject
+        parts = e.operands if e.op in (Op.ANY, Op.ALL) else (i,)
+        for part in parts:
+            compare = self.bound.plan.expressions[part]
+            if compare.op is Op.PERSIST:
+                compare = self.bound.plan.expressions[compare.operands[0]]
+            left, right = (self.value(operand) for operand in compare.operands)
+            if isinstance(subject, Several):
+                ticker = str(self.bound.plan.expressions[compare.operands[0]].parameters[2])
+                text = _text(line, f"{ticker} of {subject.quantifier}")
+            else:
+                text = _text(line, None)
+            yield ConditionSeen(line.id, text, left, right, right - left, self.truth(part))
+
+    def value(self, i: int) -> float:
+        series = self.evaluator.series(i, {})
+        return float(series[self.at]) if isinstance(series, np.ndarray) else series
 
 
-def _side(bound: BoundPlan, evaluator: Evaluator, gate: int, t: int) -> str:
-    is_true = _truth(evaluator.bits(gate, {}), t)
-    if is_true is None:
-        return "cash" if bound.plan.execution.null == "cash" else "else"
-    return "then" if is_true else "else"
+def _all(truths: list[bool | None]) -> bool | None:
+    return False if False in truths else None if None in truths else True
 
 
-def _truth(packed: np.ndarray, t: int) -> bool | None:
-    true, false = (bool(words[t // 64] >> np.uint64(t % 64) & np.uint64(1)) for words in packed)
-    return True if true else False if false else None
+def _any(truths: list[bool | None]) -> bool | None:
+    return True if True in truths else None if None in truths else False
 
 
-def _conditions(bound: BoundPlan, evaluator: Evaluator, node: Node, t: int, seen: int) -> list[ConditionSeen]:
-    sites = {site.condition: site.expression for site in bound.plan.sites if site.node == node.id}
-    found = []
-    for condition in node.conditions:
-        i = sites[condition.id]
-        e = bound.plan.expressions[i]
-        compare = bound.plan.expressions[e.operands[0]] if e.op is Op.PERSIST else e
-        left, right = (_value(evaluator, operand, seen) for operand in compare.operands)
-        text = f"{condition.join.value} {_text(condition.left)} {condition.comparator} {_right_text(condition.right)}"
-        text += f" for {condition.for_days} days" if condition.for_days != 1 else ""
-        found.append(ConditionSeen(condition.id, text, left, right, right - left, _truth(evaluator.bits(i, {}), t)))
-    return found
+def _text(line: Condition, ticker: str | None) -> str:
+    right = _series_text(line.right, None) if isinstance(line.right, Series) else f"{line.right:g}"
+    text = f"{line.join.value} {_series_text(line.left, ticker)} {line.comparator} {right}"
+    return text + (f" for {line.for_days} days" if line.for_days != 1 else "")
 
 
-def _value(evaluator: Evaluator, i: int, seen: int) -> float:
-    series = evaluator.series(i, {})
-    return float(series[seen]) if isinstance(series, np.ndarray) else series
+def _series_text(series: Series, ticker: str | None) -> str:
+    return f"{series.metric}({ticker or _subject_text(series.subject)}, {series.window})"
 
 
-def _text(series: Series) -> str:
-    return f"{series.metric}({series.ticker}, {series.window})"
-
-
-def _right_text(right: object) -> str:
-    return _text(right) if isinstance(right, Series) else f"{right:g}"
+def _subject_text(subject: Subject) -> str:
+    match subject:
+        case Ratio(numerator, denominator):
+            return f"{numerator}/{denominator}"
+        case Several(quantifier, tickers):
+            return f"{quantifier} of {', '.join(map(str, tickers))}"
+        case _:
+            return str(subject)

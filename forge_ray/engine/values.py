@@ -1,56 +1,48 @@
 """Expressions → arrays: series, conditions and allocations over all calendar bars of a panel.
 
+1. A *subject* is what an indicator is of: the own bars of a ticker, the common bars of a ratio, the simulated equity of
+   an allocation, whose bars are those of the calendar from the one at which it is ready.
+2. A series is an indicator or a formula on the bars of its subject, then put on the calendar.
+3. Bits compare series as each decision sees them; allocations follow from bits, scores and the allocations below.
+
 Everything here is a function of (expression, values of its axes, panel); the cache only remembers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from forge_ray.catalog import CASH, INDICATOR_BY_NAME
-from forge_ray.data import Panel
+from forge_ray.catalog import INDICATOR_BY_NAME
+from forge_ray.data import OwnBars, Panel
+from forge_ray.engine import allocations, formulas
+from forge_ray.engine.allocations import Allocation, Rule
 from forge_ray.engine.cache import Cache
-from forge_ray.kernels import bits, indicators
-from forge_ray.kernels.compile import Kernel
-from forge_ray.plan import BITS, Op, Plan, axes_of, resolve, series_key
+from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
+from forge_ray.engine.rates import rate_returns
+from forge_ray.engine.readiness import Readiness, dates_of
+from forge_ray.kernels import bits
+from forge_ray.kernels.equity import subtree_equity
+from forge_ray.plan import (
+    ALLOCATIONS,
+    WEIGHTING_PARAMETERS,
+    Op,
+    Plan,
+    axes_of,
+    held_tickers,
+    resolve,
+    series_key,
+)
 from forge_ray.tree import AxisValue
-from forge_ray.tree.nodes import EMPTY, Weighting
+from forge_ray.tree.domains import CUSTOM
+from forge_ray.tree.formulas import VARIABLES
 
-INDICATOR_KERNELS: dict[str, Kernel] = {
-    "Current Price": indicators.price,
-    "Simple Moving Average": indicators.simple_moving_average,
-    "Exponential Moving Average": indicators.exponential_moving_average,
-    "Relative Strength Index": indicators.relative_strength_index,
-    "Standard Deviation": indicators.standard_deviation,
-    "Rate of Change": indicators.rate_of_change,
-    "Cumulative Return": indicators.rate_of_change,
-    "Max Drawdown": indicators.max_drawdown,
-    "Drawdown": indicators.drawdown,
-    "Standard Deviation of Price": indicators.price_deviation,
-    "ATR": indicators.average_true_range,
-    "Bollinger %B": indicators.bollinger_percent_b,
-}
+Values = Mapping[int, AxisValue]
 
 
-@dataclass(frozen=True)
-class Allocation:
-    """Target weights per bar as distinct rows and their numbers.
-
-    weights : (n_rows, n_tickers) of the panel's tickers; what is missing to 1 is cash.
-    active : (n_rows,) False where the row is Empty and passes its weight to its siblings.
-    row_of : (n_bars,) int64 row of each bar.
-    """
-
-    weights: np.ndarray
-    active: np.ndarray
-    row_of: np.ndarray
-
-    @property
-    def nbytes(self) -> int:
-        return self.weights.nbytes + self.active.nbytes + self.row_of.nbytes
+def n_bytes(array: np.ndarray) -> int:
+    return array.nbytes
 
 
 class Evaluator:
@@ -60,61 +52,181 @@ class Evaluator:
         self.plan, self.panel, self.cache = plan, panel, cache
         self.n_bars = len(panel.dates)
 
-    def series(self, i: int, values: Mapping[int, AxisValue]) -> np.ndarray | float:
+    def series(self, i: int, values: Values) -> np.ndarray | float:
         """(n_bars,) of a series, NaN where it has no value; the number itself for a constant."""
         e = self.plan.expressions[i]
+        parameters = resolve(e.parameters, values)
         if e.op is Op.NUMBER:
-            return float(resolve(e.parameters, values)[0])
-        key = series_key(*resolve(e.parameters, values))
-        return self.cache.get(("series", *key), lambda: self._aligned(*key), lambda array: array.nbytes)
+            return float(parameters[0])
+        if e.op is Op.SCORE:
+            metric, window, of = parameters
+            return self._score(e.operands[0], metric, window, of, values)
+        if e.operands:
+            metric, window = parameters
+            return self._of_equity(e.operands[0], metric, window, values)
+        return self._of_tickers(*series_key(*parameters))
 
-    def bits(self, i: int, values: Mapping[int, AxisValue]) -> np.ndarray:
+    def seen(self, i: int, values: Values) -> np.ndarray:
+        """(n_bars,) of a series as the decision of each bar sees it."""
+        return self._delayed(np.asarray(self.series(i, values)))
+
+    def bits(self, i: int, values: Values) -> np.ndarray:
         """(2, n_words) packed condition: known true, known false."""
         e = self.plan.expressions[i]
         key = ("bits", i, *(values[a] for a in axes_of(e.axes)))
-        if e.op in (Op.ALL, Op.ANY):
-            return self.cache.get(key, lambda: self._joined(e.op, e.operands, values), lambda array: array.nbytes)
-        return self.cache.get(key, lambda: bits.pack(*self.condition(i, values)), lambda array: array.nbytes)
+        return self.cache.get(key, lambda: self._bits(i, values), n_bytes)
 
-    def condition(self, i: int, values: Mapping[int, AxisValue]) -> tuple[np.ndarray, np.ndarray]:
-        """(true, false) bool arrays (n_bars,) of a comparison or its persistence, as each bar's decision sees it."""
-        true, false = self._compared(i, values)
-        if not self.plan.execution.fills.delay:
-            return true, false
-        return bits.delayed(true), bits.delayed(false)
-
-    def _compared(self, i: int, values: Mapping[int, AxisValue]) -> tuple[np.ndarray, np.ndarray]:
-        e = self.plan.expressions[i]
-        if e.op is Op.PERSIST:
-            return bits.persist(*self._compared(e.operands[0], values), int(resolve(e.parameters, values)[0]))
-        left, right = (self.series(operand, values) for operand in e.operands)
-        return bits.compare(np.asarray(left), right, str(resolve(e.parameters, values)[0]))
-
-    def allocation(self, root: int, values: Mapping[int, AxisValue]) -> Allocation:
+    def allocation(self, root: int, values: Values) -> Allocation:
         """The allocation of an expression, operands first, so that depth costs no recursion."""
+        for i in self._equities_below(root):
+            self.series(i, values)
         done: dict[int, Allocation] = {}
-        for i in self._below(root):
+        for i in self._allocations_below(root):
             e = self.plan.expressions[i]
             key = ("allocation", i, *(values[a] for a in axes_of(e.axes)))
             done[i] = self.cache.get(key, lambda i=i: self._allocate(i, values, done), lambda a: a.nbytes)
         return done[root]
 
-    def _below(self, root: int) -> list[int]:
-        found, stack = set(), [root]
-        while stack:
-            i = stack.pop()
-            if i not in found and self.plan.expressions[i].op not in BITS:
-                found.add(i)
-                stack.extend(self.plan.expressions[i].operands)
-        return sorted(found)
+    def equity(self, i: int, values: Values) -> OwnBars:
+        """The simulated equity of an allocation, as the bars of a ticker that has only closes."""
+        key = ("equity", i, *(values[a] for a in axes_of(self.plan.expressions[i].axes)))
+        levels = self.cache.get(key, lambda: self._simulated(i, values), n_bytes)
+        ready = int(np.isnan(levels).sum())
+        shown = np.maximum(np.arange(self.n_bars) - ready, -1)
+        return OwnBars("", self.panel.dates[ready:], levels[ready:], shown, np.zeros(self.n_bars, bool))
 
-    def _aligned(self, metric: str, window: int, ticker: str) -> np.ndarray:
-        own = self.panel.bars[self.panel.row(ticker)]
-        computed = np.empty(len(own.close))
-        INDICATOR_KERNELS[metric](*(own.field(name) for name in INDICATOR_BY_NAME[metric].fields), window, computed)
-        return own.on_calendar(computed)
+    # series
 
-    def _joined(self, op: Op, operands: tuple[int, ...], values: Mapping[int, AxisValue]) -> np.ndarray:
+    def _of_tickers(self, metric: str, window: int, *tickers: str) -> np.ndarray:
+        own = self.panel.bars[self.panel.row(tickers[0])] if len(tickers) == 1 else self._ratio(*tickers)
+
+        def make() -> np.ndarray:
+            return own.on_calendar(self._indicator(metric, window, own, tickers))
+
+        return self.cache.get(("series", metric, window, *tickers), make, n_bytes)
+
+    def _of_equity(self, allocation: int, metric: str, window: int, values: Values) -> np.ndarray:
+        metric, window = series_key(metric, window)
+        identity = ("of equity", allocation, *(values[a] for a in axes_of(self.plan.expressions[allocation].axes)))
+
+        def make() -> np.ndarray:
+            own = self.equity(allocation, values)
+            if not len(own.close):
+                return np.full(self.n_bars, np.nan)
+            return own.on_calendar(self._indicator(metric, window, own, identity))
+
+        return self.cache.get(("series", metric, window, *identity), make, n_bytes)
+
+    def _indicator(self, metric: str, window: int, own: OwnBars, identity: tuple) -> np.ndarray:
+        """(n,) on the own bars of a subject. identity : of the subject, for what a formula shares."""
+        if metric.startswith(CUSTOM):
+            formula = self.plan.formulas[metric.removeprefix(CUSTOM)]
+            return formulas.evaluate(formula, own, lambda name: self._variable(name, window, own, identity))
+        entry, out = INDICATOR_BY_NAME[metric], np.empty(len(own.close))
+        INDICATOR_KERNELS[metric](*(own.field(name) for name in entry.fields), window, out)
+        return out
+
+    def _variable(self, name: str, window: int, own: OwnBars, identity: tuple) -> np.ndarray:
+        metric, window = series_key(VARIABLES[name].name, window)
+        key = ("variable", metric, window, *identity)
+        return self.cache.get(key, lambda: self._indicator(metric, window, own, identity), n_bytes)
+
+    def _ratio(self, *tickers: str) -> OwnBars:
+        """The bars that both tickers have, with the ratio of their closes; alive from the first to the last of them."""
+        dates = dates_of(tickers, self.panel)
+        own = [self.panel.bars[self.panel.row(ticker)] for ticker in tickers]
+        over, under = (bars.close[np.searchsorted(bars.dates, dates)] for bars in own)
+        last = np.searchsorted(dates, self.panel.dates, side="right") - 1
+        is_alive = (last >= 0) & (self.panel.dates <= dates[-1:].max(initial=-1))
+        shown = np.where(is_alive & np.logical_and.reduce([bars.shown >= 0 for bars in own]), last, -1)
+        return OwnBars("/".join(tickers), dates, over / under, shown, np.zeros(self.n_bars, bool))
+
+    def _score(self, allocation: int, metric: str, window: int, of: str, values: Values) -> np.ndarray:
+        """(n_bars,) what a function ranks an allocation by; the metrics are those that each decision sees."""
+        if of == "equity":
+            return self._delayed(self._of_equity(allocation, metric, window, values))
+        expressions, found = self.plan.expressions, self.allocation(allocation, values)
+        readiness = Readiness(self.plan, self.panel, values)
+        tickers = sorted(held_tickers(expressions, allocation, readiness.choices))
+        total, share, n = np.zeros(self.n_bars), np.zeros(self.n_bars), np.zeros(self.n_bars, np.int64)
+        last = np.full(self.n_bars, np.nan)
+        for ticker in tickers:
+            seen = self._delayed(self._of_tickers(*series_key(metric, window, ticker)))
+            weight = 1.0 if of == "tickers" else found.weights[found.row_of, self.panel.row(ticker)]
+            counts = ~np.isnan(seen) & (np.asarray(weight) > 0)
+            total += np.where(counts, weight * seen, 0.0)
+            share += np.where(counts, weight, 0.0)
+            n += counts
+            last = np.where(counts, seen, last)
+        with np.errstate(invalid="ignore"):
+            return np.where(n == 1, last, np.where(n > 1, total / share, np.nan))
+
+    def _simulated(self, i: int, values: Values) -> np.ndarray:
+        """(n_bars,) equity, NaN before it is ready."""
+        found, execution, panel = self.allocation(i, values), self.plan.execution, self.panel
+        ready, fills = Readiness(self.plan, panel, values).allocation(i), execution.fills
+        is_held = found.weights > 0
+        starts = np.concatenate([[0], np.cumsum(is_held.sum(axis=1))]).astype(np.int64)
+        columns = np.nonzero(is_held)[1].astype(np.int64)
+        cash = np.nan_to_num(rate_returns(panel, execution.cash_rate, fills))
+        out = np.empty(self.n_bars)
+        subtree_equity(
+            panel.field(fills.entry), panel.field(fills.exit), panel.close, fills.step, execution.lag, ready, cash,
+            found.row_of, starts, columns, found.weights[is_held], out,
+        )  # fmt: skip
+        return out
+
+    def _delayed(self, array: np.ndarray) -> np.ndarray:
+        if not (delay := self.plan.execution.fills.delay):
+            return array
+        later = np.full(len(array), np.nan)
+        later[delay:] = array[:-delay]
+        return later
+
+    # bits
+
+    def _bits(self, i: int, values: Values) -> np.ndarray:
+        e = self.plan.expressions[i]
+        match e.op:
+            case Op.ALL | Op.ANY:
+                return self._joined(e.op, e.operands, values)
+            case Op.KNOWN:
+                true, _ = self._flags(e.operands[0], values)
+                return bits.pack(true, ~true)
+            case Op.LATCH:
+                (entry, _), (leave, _) = (self._flags(operand, values) for operand in e.operands)
+                is_in = np.empty(self.n_bars, bool)
+                bits.latch(entry, leave, is_in)
+                return bits.pack(is_in, ~is_in)
+            case Op.COUNT:
+                true, false = map(np.stack, zip(*(self._flags(o, values) for o in e.operands), strict=True))
+                quantifier, n = resolve(e.parameters, values)
+                return bits.pack(*bits.count(true, false, quantifier, n))
+        return bits.pack(*self.condition(i, values))
+
+    def condition(self, i: int, values: Values) -> tuple[np.ndarray, np.ndarray]:
+        """(true, false) bool arrays (n_bars,) of a comparison, its persistence or a date, as each decision sees it."""
+        true, false = self._compared(i, values)
+        if not self.plan.execution.fills.delay:
+            return true, false
+        return bits.delayed(true), bits.delayed(false)
+
+    def _compared(self, i: int, values: Values) -> tuple[np.ndarray, np.ndarray]:
+        e = self.plan.expressions[i]
+        parameters = resolve(e.parameters, values)
+        if e.op is Op.PERSIST:
+            return bits.persist(*self._compared(e.operands[0], values), int(parameters[0]))
+        if e.op is Op.DATE:
+            is_within = bits.within_year(self.panel.dates, parameters[:2], parameters[2:])
+            return is_within, ~is_within
+        left, right = (self.series(operand, values) for operand in e.operands)
+        return bits.compare(np.asarray(left), right, str(parameters[0]))
+
+    def _flags(self, i: int, values: Values) -> tuple[np.ndarray, np.ndarray]:
+        true, false = (bits.unpack(words, self.n_bars) for words in self.bits(i, values))
+        return true, false
+
+    def _joined(self, op: Op, operands: tuple[int, ...], values: Values) -> np.ndarray:
         """Kleene: an AND is true where all are, false where any is; an OR the other way round; none = false."""
         parts = [self.bits(operand, values) for operand in operands]
         if not parts:
@@ -125,72 +237,55 @@ class Evaluator:
         joined[either] = np.bitwise_or.reduce([part[either] for part in parts])
         return joined
 
-    def _allocate(self, i: int, values: Mapping[int, AxisValue], below: Mapping[int, Allocation]) -> Allocation:
+    # allocations
+
+    def _allocations_below(self, root: int) -> list[int]:
+        found, stack = set(), [root]
+        while stack:
+            i = stack.pop()
+            if i not in found and self.plan.expressions[i].op in ALLOCATIONS:
+                found.add(i)
+                stack.extend(self.plan.expressions[i].operands)
+        return sorted(found)
+
+    def _equities_below(self, root: int) -> list[int]:
+        """Series of allocations that an expression needs, innermost first: the deepest are then in the cache."""
+        seen, stack = set(), [root]
+        while stack:
+            i = stack.pop()
+            if i not in seen:
+                seen.add(i)
+                stack.extend(self.plan.expressions[i].operands)
+        expressions = self.plan.expressions
+        return sorted(i for i in seen if expressions[i].op in (Op.SERIES, Op.SCORE) and expressions[i].operands)
+
+    def _allocate(self, i: int, values: Values, below: Mapping[int, Allocation]) -> Allocation:
         e = self.plan.expressions[i]
         parameters = resolve(e.parameters, values)
-        if e.op is Op.ROW:
-            return self._row(parameters)
-        if e.op is Op.CHOOSE:
-            gate, then, other = e.operands
-            return self._chosen(self.bits(gate, values), below[then], below[other])
-        return self._blended(parameters[0], parameters[1:], [below[operand] for operand in e.operands])
+        match e.op:
+            case Op.ROW:
+                return allocations.held_row(parameters, self.panel)
+            case Op.CHOOSE:
+                gate, then, other = e.operands
+                true, false = self._flags(gate, values)
+                false = ~true if self.plan.execution.null == "else" else false
+                return allocations.chosen(true, false, below[then], below[other])
+            case Op.SCALE:
+                value, then, other = e.operands
+                low, high = parameters
+                return allocations.scaled(self.seen(value, values), low, high, below[then], below[other])
+        own = parameters[2:] if e.op is Op.RANK else parameters
+        name, least, most, fallback = own[:WEIGHTING_PARAMETERS]
+        rule = Rule(name, least, most, fallback, own[WEIGHTING_PARAMETERS:])
+        n = len(rule.weights)
+        parts = [below[operand] for operand in e.operands[:n]]
+        if e.op is Op.BLEND:
+            return allocations.blended(parts, rule, self.panel, self._columns(e.operands[n:], values))
+        scores = [self.series(operand, values) for operand in e.operands[n : 2 * n]]
+        volatility = self._columns(e.operands[2 * n :], values)
+        rank, picked = parameters[:2]
+        return allocations.ranked(parts, np.stack(scores, axis=1), rank, picked, rule, self.panel, volatility)
 
-    def _row(self, tickers: tuple[str, ...]) -> Allocation:
-        """Each entry counts 1/n of the list without Empty; duplicates add up; CASH keeps its share, and so does, as
-        cash, a ticker that is not alive."""
-        entries = [ticker for ticker in tickers if ticker != EMPTY]
-        held = sorted({self.panel.row(ticker) for ticker in entries if ticker != CASH})
-        alive = ~np.isnan(self.panel.close[held])
-        if alive.all():
-            alive = alive[:, :1]
-        patterns, row_of = np.unique(alive, axis=1, return_inverse=True)
-        weights = np.zeros((patterns.shape[1], len(self.panel.tickers)))
-        for k, is_alive in zip(held, patterns, strict=True):
-            weights[is_alive, k] = entries.count(self.panel.tickers[k]) / len(entries)
-        row_of = np.broadcast_to(row_of.reshape(-1).astype(np.int64), self.n_bars).copy()
-        return Allocation(weights, np.full(len(weights), bool(entries)), row_of)
-
-    def _chosen(self, gate: np.ndarray, then: Allocation, other: Allocation) -> Allocation:
-        """`then` where the gate is true, `other` where it is false; unknown is cash, or `other` if ``null: else``."""
-        true, false = (bits.unpack(words, self.n_bars) for words in gate)
-        if self.plan.execution.null == "else":
-            false = ~true
-        n, m = len(then.active), len(other.active)
-        row_of = np.where(true, then.row_of, np.where(false, n + other.row_of, n + m))
-        weights = np.vstack([then.weights, other.weights, np.zeros((1, then.weights.shape[1]))])
-        active = np.concatenate([then.active, other.active, [True]])
-        return _compact(weights, active, row_of)
-
-    def _blended(self, weighting: str, shares: tuple, parts: list[Allocation]) -> Allocation:
-        """One row for every combination of the parts' rows that occurs."""
-        code = np.zeros(self.n_bars, np.int64)
-        for part in parts:
-            code = np.unique(code, return_inverse=True)[1] * len(part.active) + part.row_of
-        _, first, row_of = np.unique(code, return_index=True, return_inverse=True)
-        rows = [[(part.weights[part.row_of[t]], bool(part.active[part.row_of[t]])) for part in parts] for t in first]
-        mixed = [_mix(row, _shares(weighting, shares, [active for _, active in row])) for row in rows]
-        active = np.array([any(active for _, active in row) for row in rows])
-        return Allocation(np.array(mixed), active, row_of.astype(np.int64))
-
-
-def _compact(weights: np.ndarray, active: np.ndarray, row_of: np.ndarray) -> Allocation:
-    used, row_of = np.unique(row_of, return_inverse=True)
-    return Allocation(weights[used], active[used], row_of.astype(np.int64))
-
-
-def _shares(weighting: str, weights: tuple, active: list[bool]) -> list[float]:
-    """Share of each part among the active ones; Empty parts pass theirs on; nothing left to share is cash."""
-    if weighting == Weighting.EQUAL:
-        return [1.0 / sum(active) if is_active else 0.0 for is_active in active]
-    total = sum(weight for weight, is_active in zip(weights, active, strict=True) if is_active)
-    return [
-        weight / total if is_active and total > 0 else 0.0 for weight, is_active in zip(weights, active, strict=True)
-    ]
-
-
-def _mix(parts: list[tuple[np.ndarray, bool]], shares: list[float]) -> np.ndarray:
-    """Σ share · weights in the order of the parts: the same sum whatever else the panel holds."""
-    mixed = np.zeros_like(parts[0][0])
-    for (weights, _), share in zip(parts, shares, strict=True):
-        mixed = mixed + share * weights
-    return mixed
+    def _columns(self, operands: tuple[int, ...], values: Values) -> np.ndarray | None:
+        """(n_bars, n) of series as decisions see them, None without any."""
+        return np.stack([self.seen(i, values) for i in operands], axis=1) if operands else None

@@ -56,6 +56,47 @@ def _count_last(flags: np.ndarray, days: int) -> np.ndarray:
     return counts
 
 
+def count(true: np.ndarray, false: np.ndarray, quantifier: str, n: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """(true, false) of a count of conditions against a quantifier; unknown only if the unknown ones could change it.
+
+    true, false : (n_items, n_bars). quantifier : any, all, none, exactly, atLeast, atMost. n : of the last three.
+    """
+    least, most = true.sum(axis=0), len(true) - false.sum(axis=0)
+    match quantifier:
+        case "any":
+            return least >= 1, most < 1
+        case "all":
+            return least >= len(true), most < len(true)
+        case "none":
+            return most <= 0, least > 0
+        case "exactly":
+            return (least == n) & (most == n), (least > n) | (most < n)
+        case "atLeast":
+            return least >= n, most < n
+        case "atMost":
+            return most <= n, least > n
+    raise ValueError(f"unknown quantifier {quantifier!r}")
+
+
+def within_year(dates: np.ndarray, first: tuple[int, int], last: tuple[int, int]) -> np.ndarray:
+    """(n_bars,) whether a date lies from one (month, day) of the year to another, both included, over the year's end if
+    the first is later. dates : (n_bars,) int64 days since 1970-01-01."""
+    days = dates.astype("datetime64[D]")
+    months = days.astype("datetime64[M]")
+    of_year = (months.astype(np.int64) % 12 + 1) * 100 + (days - months).astype(np.int64) + 1
+    low, high = first[0] * 100 + first[1], last[0] * 100 + last[1]
+    return (of_year >= low) & (of_year <= high) if low <= high else (of_year >= low) | (of_year <= high)
+
+
+@kernel("in b1[:], in b1[:], out b1[:]")
+def latch(entry, leave, out):
+    """out : (n_bars,) whether the latch is in. Out at first; one transition a bar, which counts on its bar."""
+    is_in = False
+    for t in range(len(out)):
+        is_in = not leave[t] if is_in else entry[t]
+        out[t] = is_in
+
+
 def delayed(flags: np.ndarray) -> np.ndarray:
     """The flags one bar later; nothing is known on bar 0."""
     later = np.zeros_like(flags)

@@ -1,7 +1,7 @@
-"""The one log and the one exp of the value path: + − × ÷ only, so every x86-64 CPU gives the same bits.
+"""The one log, exp and cosine of the value path: + − × ÷ only, so every x86-64 CPU gives the same bits.
 
-Argument reduction and polynomials are those of FreeBSD's msun (e_log.c, e_exp.c; Sun Microsystems 1993); powers of two
-are scaled by exact multiplications.
+Argument reduction and polynomials are those of FreeBSD's msun (e_log.c, e_exp.c, k_cos.c, k_sin.c; Sun Microsystems
+1993); powers of two are scaled by exact multiplications.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from forge_ray.kernels.compile import device
 
 LN2_HIGH = 6.93147180369123816490e-01
 LN2_LOW = 1.90821492927058770002e-10
+HALF_PI = (1.57079632673412561417, 6.07710050630396597660e-11, 2.02226624879595063154e-21)
 SQRT_HALF, SQRT_TWO = 0.7071067811865476, 1.4142135623730951
 
 
@@ -69,3 +70,47 @@ def exp(x):
         y *= 0.5
         k += 1.0
     return y
+
+
+@device
+def cosine(x):
+    """Cosine of 0 <= x <= 5, error at most 0.8 ulp (measured); turned by the nearest multiple of π/2."""
+    quarter = np.floor(x * 0.6366197723675814 + 0.5)
+    high, middle = x - quarter * HALF_PI[0], quarter * HALF_PI[1]
+    near = high - middle
+    low = quarter * HALF_PI[2] - ((high - near) - middle)
+    y = near - low
+    rest = (near - y) - low
+    if quarter == 0.0:
+        return cosine_near_zero(y, rest)
+    if quarter == 2.0:
+        return -cosine_near_zero(y, rest)
+    return -sine_near_zero(y, rest) if quarter == 1.0 else sine_near_zero(y, rest)
+
+
+@device
+def cosine_near_zero(x, rest):
+    """Cosine of x + rest, |x| <= π/4."""
+    z = x * x
+    even = z * (
+        4.16666666666666019037e-02
+        + z
+        * (-1.38888888888741095749e-03
+           + z * (2.48015872894767294178e-05 + z * (-2.75573143513906633035e-07
+                  + z * (2.08757232129817482790e-09 - z * 1.13596475577881948265e-11))))
+    )  # fmt: skip
+    half = 0.5 * z
+    w = 1.0 - half
+    return w + (((1.0 - w) - half) + (z * even - x * rest))
+
+
+@device
+def sine_near_zero(x, rest):
+    """Sine of x + rest, |x| <= π/4."""
+    z = x * x
+    v = z * x
+    odd = 8.33333333332248946124e-03 + z * (
+        -1.98412698298579493134e-04
+        + z * (2.75573137070700676789e-06 + z * (-2.50507602534068634195e-08 + z * 1.58969099521155010221e-10))
+    )
+    return x - ((z * (0.5 * rest - v * odd) - rest) + v * 1.66666666666666324348e-01)

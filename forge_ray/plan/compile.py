@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import msgspec
 
-from forge_ray.catalog import CASH, INDICATOR_BY_NAME
+from forge_ray.catalog import INDICATOR_BY_NAME
 from forge_ray.plan.expressions import (
     ALLOCATIONS,
     AxisRef,
@@ -26,27 +26,20 @@ from forge_ray.plan.expressions import (
     resolve,
 )
 from forge_ray.plan.lower import Site, lower_tree
+from forge_ray.plan.needs import Need, fields_of, held_tickers, needs_of, readings
 from forge_ray.plan.residual import Residual, residual_of
 from forge_ray.plan.settings import Execution
 from forge_ray.tree import AxisValue, Grid, Tree
-from forge_ray.tree.nodes import EMPTY, Comparator
+from forge_ray.tree.formulas import Formula
 
 MAX_ENUMERATED = 200_000
-
-
-class Need(msgspec.Struct, frozen=True):
-    """A ticker must have `bars` own bars before the first decision, because of a condition or of a position."""
-
-    ticker: str
-    bars: int
-    because: str
-    is_signal: bool
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):
     """The compiled space.
 
-    expressions : operands before users. roots, residuals, gates : per tree; gates[tree][node] is −1 without gate.
+    expressions : operands before users. roots, residuals : per tree. allocations, gates : per tree and node, a gate is
+    −1 where there is none. formulas : by name, those that the trees use.
     """
 
     trees: tuple[Tree, ...]
@@ -54,19 +47,23 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     execution: Execution
     expressions: tuple[Expression, ...]
     roots: tuple[int, ...]
+    allocations: tuple[tuple[int, ...], ...]
     gates: tuple[tuple[int, ...], ...]
     residuals: tuple[Residual, ...]
     sites: tuple[Site, ...]
+    formulas: dict[str, Formula]
 
     @cached_property
     def needs(self) -> tuple[Need, ...]:
-        """The largest static look-back per ticker and condition site, over the whole space."""
-        found: dict[tuple[str, str], int] = {}
+        """The largest static look-back per ticker, equity and site, over the whole space."""
+        found: dict[tuple[tuple[str, ...], int | None, str], Need] = {}
         for site in self.sites:
-            for ticker, bars in self._needs_of(site):
-                found[ticker, site.name] = max(found.get((ticker, site.name), 0), bars)
-        held = (Need(ticker, 0, "position", False) for ticker in self.held)
-        return (*(Need(ticker, bars, because, True) for (ticker, because), bars in found.items()), *held)
+            for reading in readings(self.expressions, site.expression):
+                for need in needs_of(self.expressions, reading, site.name, self.values_of, self.formulas):
+                    key = (need.tickers, need.equity, site.name)
+                    if key not in found or found[key].bars < need.bars:
+                        found[key] = need
+        return (*found.values(), *(Need((ticker,), 0, "position", False) for ticker in self.held))
 
     @property
     def look_back(self) -> int:
@@ -76,22 +73,30 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def held(self) -> tuple[str, ...]:
         """Tickers that some branch can hold, sorted, without CASH."""
-        rows = (e for e in self._reachable if e.op is Op.ROW)
-        tickers = {value for e in rows for p in e.parameters for value in self.values_of(p)}
-        return tuple(sorted(tickers - {CASH, EMPTY}))  # type: ignore[arg-type]
+        found = (held_tickers(self.expressions, root, self.values_of) for root in self.roots)
+        return tuple(sorted(set().union(*found)))
 
     @cached_property
     def tickers(self) -> tuple[str, ...]:
         """Tickers that the space reads or holds, sorted."""
-        return tuple(sorted({need.ticker for need in self.needs}))
+        return tuple(sorted({ticker for need in self.needs for ticker in need.tickers}))
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
         """Price fields that the space reads or trades at."""
-        series = (e for e in self._reachable if e.op is Op.SERIES)
-        metrics = {str(metric) for e in series for metric in self.values_of(e.parameters[0])}
-        read = {name for metric in metrics for name in INDICATOR_BY_NAME[metric].fields}
+        read = {name for metric in self.metrics for name in fields_of(metric, self.formulas)}
         return tuple(sorted(read | set(self.execution.fields)))
+
+    @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Indicators and formulas (``custom:NAME``) that the space computes, without those inside formulas."""
+        series = (e for e in self._reachable if e.op in (Op.SERIES, Op.SCORE))
+        return tuple(sorted({str(metric) for e in series for metric in self.values_of(e.parameters[0])}))
+
+    @property
+    def has_equities(self) -> bool:
+        """Whether some series is of a simulated equity."""
+        return any(e.op in (Op.SERIES, Op.SCORE) and e.operands for e in self._reachable)
 
     def values_of(self, parameter: Parameter) -> tuple[AxisValue, ...]:
         """Every value that a parameter takes over the space."""
@@ -123,7 +128,7 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         """What identifies expression `i` once its axes have these values: equal keys are equal work."""
         e = self.expressions[i]
         parameters = resolve(e.parameters, values)
-        if e.op is Op.SERIES:
+        if e.op is Op.SERIES and not e.operands:
             return series_key(*parameters)
         return (e.op, parameters, tuple(self.concrete_key(operand, values) for operand in e.operands))
 
@@ -145,33 +150,25 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     def _combinations(self, mask: int) -> int:
         return math.prod(len(self.grid.axes[a].values) for a in axes_of(mask))
 
-    def _needs_of(self, site: Site) -> Iterator[tuple[str, int]]:
-        bits, extra = self.expressions[site.expression], 0
-        if bits.op is Op.PERSIST:
-            extra += max(int(days) - 1 for days in self.values_of(bits.parameters[0]))
-            bits = self.expressions[bits.operands[0]]
-        extra += any(Comparator(str(c)).is_cross for c in self.values_of(bits.parameters[0]))
-        for operand in bits.operands:
-            if self.expressions[operand].op is Op.SERIES:
-                metrics, windows, tickers = map(self.values_of, self.expressions[operand].parameters)
-                deepest = max(
-                    INDICATOR_BY_NAME[str(m)].bars_before_first_value(int(w)) for m in metrics for w in windows
-                )
-                yield from ((str(ticker), deepest + extra) for ticker in tickers)
 
-
-def series_key(metric: str, window: int, ticker: str) -> tuple[str, int, str]:
+def series_key(metric: str, window: int, *tickers: str) -> tuple[str, int, *tuple[str, ...]]:
     """The identity of a series; windowless indicators have window 1."""
-    return (metric, window if INDICATOR_BY_NAME[metric].windowed else 1, ticker)
+    windowed = metric not in INDICATOR_BY_NAME or INDICATOR_BY_NAME[metric].windowed
+    return (metric, window if windowed else 1, *tickers)
 
 
-def compile_plan(trees: tuple[Tree, ...], grid: Grid, execution: Execution) -> Plan:
-    """Compile a space. The grid's axes must be those of the trees' placeholders."""
+def compile_plan(
+    trees: tuple[Tree, ...], grid: Grid, execution: Execution, formulas: Mapping[str, Formula] | None = None
+) -> Plan:
+    """Compile a space. The grid's axes must be those of the trees' placeholders, formulas those that they name."""
     table, sites = ExpressionTable(), []
     axes = {axis.id: index for index, axis in enumerate(grid.axes)}
-    lowered = [lower_tree(tree, t, axes, table, sites) for t, tree in enumerate(trees)]
-    roots = tuple(root for root, _ in lowered)
+    unknown_is_cash = execution.null == "cash"
+    lowered = [lower_tree(tree, t, axes, table, sites, unknown_is_cash) for t, tree in enumerate(trees)]
+    allocations = tuple(below for below, _ in lowered)
+    roots = tuple(below[0] for below in allocations)
     radices = tuple(len(axis.values) for axis in grid.axes)
-    residuals = tuple(residual_of(root, table, radices, execution.null == "cash") for root in roots)
+    residuals = tuple(residual_of(root, table, radices, unknown_is_cash) for root in roots)
     gates = tuple(gates for _, gates in lowered)
-    return Plan(trees, grid, execution, tuple(table.rows), roots, gates, residuals, tuple(sites))
+    rows = tuple(table.rows)
+    return Plan(trees, grid, execution, rows, roots, allocations, gates, residuals, tuple(sites), dict(formulas or {}))

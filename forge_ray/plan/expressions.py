@@ -1,6 +1,8 @@
 """Interned expressions: equal work is one object.
 
 Three value types. *Series* give a number per bar, *bits* true / false / unknown per bar, *allocations* weights per bar.
+A series of an allocation is of its simulated equity, or a score of it: it closes a stratum, so every axis below it is a
+`value` axis.
 An expression holds the ids of its operands, always lower than its own, so any loop over ids is bottom-up.
 Every expression carries the axes it depends on: as `bit` (only through comparisons) or as `value` (through a series,
 a ranking, a weight). Masks are Python integers, one bit per axis of the grid.
@@ -18,19 +20,29 @@ from forge_ray.tree import AxisValue
 
 
 class Op(StrEnum):
-    SERIES = "series"  # parameters: metric, window, ticker
+    SERIES = "series"  # operands: allocation, of its equity; parameters: metric, window, ticker or both of a ratio
+    SCORE = "score"  # operands: allocation; parameters: metric, window, of
     NUMBER = "number"  # parameters: the constant
     COMPARE = "compare"  # operands: left, right; parameters: comparator
     PERSIST = "persist"  # operands: bits; parameters: days
+    DATE = "date"  # parameters: month, day, last month, last day
     ALL = "all"  # operands: bits
     ANY = "any"  # operands: bits
+    COUNT = "count"  # operands: bits; parameters: quantifier, n
+    KNOWN = "known"  # operands: bits; unknown counts as false
+    LATCH = "latch"  # operands: entry, exit
     ROW = "row"  # parameters: tickers
     CHOOSE = "choose"  # operands: gate, then, else
-    BLEND = "blend"  # operands: allocations; parameters: weighting, weight of each
+    BLEND = "blend"  # operands: allocations, then their volatilities; parameters: weighting
+    RANK = "rank"  # operands: allocations, their scores, their volatilities; parameters: rank, n, weighting
+    SCALE = "scale"  # operands: series, then, else; parameters: from, to
 
 
-BITS = (Op.COMPARE, Op.PERSIST, Op.ALL, Op.ANY)
-ALLOCATIONS = (Op.ROW, Op.CHOOSE, Op.BLEND)
+BITS = (Op.COMPARE, Op.PERSIST, Op.DATE, Op.ALL, Op.ANY, Op.COUNT, Op.KNOWN, Op.LATCH)
+SERIES = (Op.SERIES, Op.SCORE, Op.NUMBER)
+ALLOCATIONS = (Op.ROW, Op.CHOOSE, Op.BLEND, Op.RANK, Op.SCALE)
+WEIGHTING_PARAMETERS = 4
+"""Of a BLEND or RANK: the rule, least and most share in percent, the fallback; the weights of the children follow."""
 
 
 class AxisRef(msgspec.Struct, frozen=True):
@@ -77,7 +89,11 @@ class ExpressionTable:
         for operand in operands:
             bit |= self.rows[operand].bit_axes
             value |= self.rows[operand].value_axes
-        return (own | bit | value, 0) if op in BITS else (bit & ~(own | value), own | value)
+        if op in BITS:
+            return own | bit | value, 0
+        if op in (*SERIES, Op.RANK) or (op is Op.BLEND and self.rows[operands[-1]].op is Op.SERIES):
+            return 0, own | bit | value
+        return bit & ~(own | value), own | value
 
 
 def resolve(parameters: tuple[Parameter, ...], values: Mapping[int, AxisValue]) -> tuple:

@@ -2,9 +2,10 @@
 
 1. Inner axes are chosen among the axes that touch the root only through bits, largest first, as long as the distinct
    *cofactors* (the allocation with every touched gate fixed) stay at most `MAX_COFACTORS`. All others are outer.
-2. Cofactors are found bottom-up: a Choose passes on those of both sides, plus cash for an unknown gate; a Blend the
-   combinations of its children's. They contain no inner axis, so they are the sleeves of a group. A Choose above an
-   inner axis goes into the program even if its own gate is fixed: sides add up there, and would multiply in a sleeve.
+2. Cofactors are found bottom-up: a Choose passes on those of both sides, plus cash for an unknown gate; a Blend or a
+   Scale the combinations of its children's. They contain no inner axis, so they are the sleeves of a group. A Choose
+   above an inner axis goes into the program even if its own gate is fixed: sides add up there, and would multiply in a
+   sleeve.
 3. Beside each cofactor grows the mask of the bars on which it is in force, as operations on bit registers. The masks
    are folded into planes: bit j of the sleeve number of a bar is the bit of that bar in plane j.
 """
@@ -106,7 +107,7 @@ class _Builder:
         combined: dict[int, int | None] = {}
         sides = [below.get(child, {child: None}) for child in row.operands]
         for combination in itertools.product(*(side.items() for side in sides)):
-            cofactor = self.table.intern(Op.BLEND, tuple(c for c, _ in combination), row.parameters)
+            cofactor = self.table.intern(row.op, tuple(c for c, _ in combination), row.parameters)
             mask = self._fold(AND, [mask for _, mask in combination])
             self._add(combined, cofactor, mask)
             if len(combined) > MAX_COFACTORS:

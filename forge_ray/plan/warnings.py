@@ -15,19 +15,29 @@ def unit_warnings(plan: Plan) -> list[str]:
 
 
 def _of(plan: Plan, name: str, bits: int) -> Iterator[str]:
+    for left, right in (tuple(_units(plan, operand) for operand in pair) for pair in _compared(plan, bits)):
+        if right is None:
+            if left == {"price"}:
+                yield f"{name}: compares a price with a number; prices drift, the number does not"
+        elif left and right and not left & right:
+            yield f"{name}: compares {'/'.join(sorted(left))} with {'/'.join(sorted(right))}"
+
+
+def _compared(plan: Plan, bits: int) -> Iterator[tuple[int, ...]]:
+    """Sides of the comparisons of a condition; several if it is over several tickers."""
     e = plan.expressions[bits]
-    compare = plan.expressions[e.operands[0]] if e.op is Op.PERSIST else e
-    left, right = (_units(plan, operand) for operand in compare.operands)
-    if right is None:
-        if left == {"price"}:
-            yield f"{name}: compares a price with a number; prices drift, the number does not"
-    elif left and not left & right:
-        yield f"{name}: compares {'/'.join(sorted(left))} with {'/'.join(sorted(right))}"
+    if e.op is Op.COMPARE:
+        yield e.operands
+    elif e.op in (Op.PERSIST, Op.ANY, Op.ALL):
+        for operand in e.operands:
+            yield from _compared(plan, operand)
 
 
 def _units(plan: Plan, i: int) -> set[str] | None:
-    """Units that a side can have; None for a number."""
+    """Units that a side can have, none known of a formula; None for a number. The price of a ratio is a number."""
     e = plan.expressions[i]
     if e.op is Op.NUMBER:
         return None
-    return {INDICATOR_BY_NAME[str(metric)].unit for metric in plan.values_of(e.parameters[0])}
+    has_level = len(e.parameters) == 3 and not e.operands
+    units = {INDICATOR_BY_NAME[str(m)].unit for m in plan.values_of(e.parameters[0]) if m in INDICATOR_BY_NAME}
+    return units if has_level else {"number" if unit == "price" else unit for unit in units}

@@ -70,5 +70,9 @@ def _bar(prepared: Prepared, day: date) -> int:
 
 
 def _plain(node: dict[str, Any]) -> dict[str, Any]:
-    conditions = [{name: None if value != value else value for name, value in c.items()} for c in node["conditions"]]
-    return {**node, "conditions": conditions, "holds": list(node["holds"])}
+    """With null for values that are missing."""
+    seen = {
+        what: [{name: None if value != value else value for name, value in item.items()} for item in node[what]]
+        for what in ("conditions", "scores")
+    }
+    return {**node, **seen, "holds": list(node["holds"])}

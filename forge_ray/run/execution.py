@@ -87,7 +87,7 @@ class Prepared:
 
 def prepare(sweep: Sweep) -> Prepared:
     """Compile, load, bind. Raises `InputError` for anything that cannot work; leaves nothing behind."""
-    plan = compile_plan(sweep.trees, sweep.grid, sweep.execution)
+    plan = compile_plan(sweep.trees, sweep.grid, sweep.execution, sweep.formulas)
     source = sweep.data
     wanted, carried = read_histories(
         source.source,

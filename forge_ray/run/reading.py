@@ -15,6 +15,8 @@ from forge_ray.errors import InputError, Problem, unknown
 from forge_ray.store import LocalStore
 from forge_ray.sweep import Sweep, parse_job
 from forge_ray.tree import Where, fill, from_canonical, parse_tree, to_json
+from forge_ray.tree.formulas import read_formula
+from forge_ray.tree.reader import Definitions
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,6 +38,12 @@ class Run:
     def sweep(self) -> Sweep:
         """The sweep that the run executes, read again from the job that was kept."""
         return parse_job(jsontext.parse(self.store.job.decode()), folder=self.store.path)
+
+    @property
+    def definitions(self) -> Definitions:
+        """The formulas that the trees refer to; lists are in place."""
+        formulas = self.spec.get("formulas", {})
+        return Definitions({name: read_formula(text) for name, text in formulas.items()})
 
     @property
     def axes(self) -> list[str]:
@@ -79,7 +87,7 @@ class Run:
         if row is None:
             raise InputError([Problem(f"branch {branch}", self._why_missing(branch))])
         tree = self.spec["tree_names"].index(row["tree"]) if "tree" in row else 0
-        template = parse_tree(from_canonical(self.spec["trees"][tree]))
+        template = parse_tree(from_canonical(self.spec["trees"][tree]), definitions=self.definitions)
         used = template.axes()
         values = {name: row[name] for name in self.axes if name in used}
         return {

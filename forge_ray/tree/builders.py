@@ -297,10 +297,10 @@ def _function(name: str) -> Callable[..., Signal]:
 
 
 def function_name(name: str) -> str:
-    """The Python name of an indicator: "Simple Moving Average" is ``simple_moving_average``, "SMA" is ``sma``."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    """The Python name of an indicator: "Simple Moving Average" is ``simple_moving_average``, "%B" ``percent_b``."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower().replace("%", " percent ")).strip("_")
 
 
 INDICATOR_FUNCTIONS: dict[str, Callable[..., Signal]] = {
-    function_name(name): _function(name) for name in INDICATOR_BY_NAME
+    function_name(name): _function(name) for name in INDICATOR_BY_NAME if function_name(name).isidentifier()
 }

@@ -17,12 +17,15 @@ import msgspec
 
 from forge_ray.errors import Problem, nearest, shown
 from forge_ray.tree.nodes import Kind, Node, Slot, Tree
-from forge_ray.tree.parse import NODE_ID, join_place, read_tree
+from forge_ray.tree.parse import read_tree
+from forge_ray.tree.reader import NODE_ID, Definitions, join_place
 
 MAX_NODES = 200_000
 
 
-def read_calls(data: object, place: str) -> tuple[dict[str, Tree], list[Problem]]:
+def read_calls(
+    data: object, place: str, definitions: Definitions | None = None
+) -> tuple[dict[str, Tree], list[Problem]]:
     """The definitions of a job by id, each with its own calls in place, and every problem of them."""
     if not isinstance(data, dict):
         return {}, [Problem(place, f"expected an object of trees by id, got {shown(data)}")]
@@ -33,7 +36,7 @@ def read_calls(data: object, place: str) -> tuple[dict[str, Tree], list[Problem]
     ]
     trees: dict[str, Tree] = {}
     for name, raw in data.items():
-        trees[name], found = read_tree(raw, place=f"{place}.{name}")
+        trees[name], found = read_tree(raw, place=f"{place}.{name}", definitions=definitions)
         problems += found
     try:
         order = list(TopologicalSorter({name: _called(tree) for name, tree in trees.items()}).static_order())
@@ -94,8 +97,8 @@ def _in_place(call: Node, definition: Tree, first: int) -> Iterator[Node]:
             slots=tuple(_moved(slot, [first + child for child in slot.children]) for slot in node.slots),
         )
         if node.parent < 0:
-            place = {"parent": call.parent, "slot": call.slot, "position": call.position, "weight": call.weight}
-            yield msgspec.structs.replace(named, **place)
+            weighted = named.with_field("weight", call.get("weight"))
+            yield msgspec.structs.replace(weighted, parent=call.parent, slot=call.slot, position=call.position)
         else:
             yield msgspec.structs.replace(named, parent=first + node.parent)
 

@@ -10,7 +10,21 @@ import hashlib
 import json
 from typing import Any
 
-from forge_ray.tree.nodes import Condition, Kind, Node, Placeholder, Series, Tree, Value, Weighting, weighting_field
+from forge_ray.tree.nodes import (
+    Condition,
+    ConditionList,
+    DateCondition,
+    Kind,
+    Node,
+    Placeholder,
+    Ratio,
+    Series,
+    Several,
+    Subject,
+    Tree,
+    Value,
+    Weighting,
+)
 
 
 def canonical(tree: Tree) -> list[dict[str, Any]]:
@@ -48,32 +62,57 @@ def from_canonical(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _node_json(node: Node) -> dict[str, Any]:
+    fields = {name: _value(value) for name, value in node.fields if value != Weighting.EQUAL}
     data: dict[str, Any] = {"id": node.id, "kind": node.kind.value}
-    if node.weight is not None:
-        data["weight"] = _value(node.weight)
-    for slot in node.slots:
-        if slot.weighting != Weighting.EQUAL:
-            data[weighting_field(slot.name)] = _value(slot.weighting)
-    if node.kind is Kind.INDICATOR:
-        data["conditions"] = [_condition_json(condition) for condition in node.conditions]
-    if node.kind is Kind.POSITION:
-        data["positions"] = [_value(position) for position in node.positions]
-    return data
+    match node.kind:
+        case Kind.POSITION:
+            data["positions"] = [_value(position) for position in node.positions]
+        case Kind.CALL:
+            data["callRefId"] = node.call
+        case Kind.NUMBERED:
+            own = {name: fields.pop(f"numbered.{name}") for name in ("quantifier", "n") if f"numbered.{name}" in fields}
+            items = [{"id": found.item, "conditions": _lines_json(found)} for found in node.lists]
+            data["numbered"] = {**own, "items": items}
+        case Kind.SCALING | Kind.FUNCTION if node.series:
+            data |= _series_json(node.series, "scale" if node.kind is Kind.SCALING else "")
+        case _:
+            data |= {found.place: _lines_json(found) for found in node.lists}
+    return data | fields
 
 
-def _condition_json(condition: Condition) -> dict[str, Any]:
-    left, right = condition.left, condition.right
-    data: dict[str, Any] = {"id": condition.id, "type": condition.join.value}
-    data |= {"metric": _value(left.metric), "window": _value(left.window), "ticker": _value(left.ticker)}
-    data["comparator"] = _value(condition.comparator)
-    if isinstance(right, Series):
-        data |= {"expanded": True, "rightMetric": _value(right.metric)}
-        data |= {"rightWindow": _value(right.window), "rightTicker": _value(right.ticker)}
+def _lines_json(found: ConditionList) -> list[dict[str, Any]]:
+    return [_line_json(line) for line in found.lines]
+
+
+def _line_json(line: Condition | DateCondition) -> dict[str, Any]:
+    data: dict[str, Any] = {"id": line.id, "type": line.join.value}
+    if isinstance(line, DateCondition):
+        to = {"month": _value(line.to_month), "day": _value(line.to_day)}
+        return data | {"metric": "Date", "dateMonth": _value(line.month), "dateDay": _value(line.day), "dateTo": to}
+    data |= {**_series_json(line.left, ""), "comparator": _value(line.comparator)}
+    if isinstance(line.right, Series):
+        data |= {"expanded": True, **_series_json(line.right, "right")}
     else:
-        data["threshold"] = _value(right)
-    if condition.for_days != 1:
-        data["forDays"] = _value(condition.for_days)
+        data["threshold"] = _value(line.right)
+    if line.for_days != 1:
+        data["forDays"] = _value(line.for_days)
     return data
+
+
+def _series_json(series: Series, prefix: str) -> dict[str, Any]:
+    names = (f"{prefix}Metric", f"{prefix}Window", f"{prefix}Ticker") if prefix else ("metric", "window", "ticker")
+    values = (_value(series.metric), _value(series.window), _subject_json(series.subject))
+    return {name: value for name, value in zip(names, values, strict=True) if value != ""}
+
+
+def _subject_json(subject: Subject) -> Any:
+    match subject:
+        case Ratio(numerator, denominator):
+            return {"ratio": [_value(numerator), _value(denominator)]}
+        case Several(quantifier, tickers):
+            return {quantifier: [_value(ticker) for ticker in tickers]}
+        case _:
+            return _value(subject)
 
 
 def _value(value: Value) -> Any:

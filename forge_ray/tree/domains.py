@@ -9,12 +9,17 @@ from dataclasses import dataclass
 
 from forge_ray.catalog import CASH, INDICATOR_BY_NAME
 from forge_ray.errors import listed, nearest, shown
-from forge_ray.tree.nodes import EMPTY, Comparator, Weighting
+from forge_ray.tree.nodes import BRANCH_SLOTS, EMPTY, WEIGHTING_FIELDS, Comparator, Quantifier, Weighting
 
 MAX_WINDOW = 100_000
 MAX_FOR_DAYS = 10_000
+MAX_COUNT = 100_000
 MAX_WEIGHT = 1e15
+CUSTOM = "custom:"
+SCORES = ("allocation", "equity", "tickers")
+RANKS = ("top", "bottom")
 
+_CUSTOM = re.compile(rf"{CUSTOM}[A-Za-z0-9_-]+")
 _TICKER = re.compile(r"[A-Za-z0-9^][A-Za-z0-9._^=/-]{0,31}")
 
 
@@ -76,7 +81,25 @@ def read_signal_ticker(value: object) -> str:
     return read_ticker(value)
 
 
+def read_subject(value: object) -> str:
+    """A ticker with prices, or a reference to a slot in its normal form."""
+    if isinstance(value, str) and value.startswith("branch:"):
+        if value not in BRANCH_SLOTS:
+            raise ValueError(_outside("reference", value, list(BRANCH_SLOTS)))
+        return f"branch:{BRANCH_SLOTS[value]}"
+    return read_signal_ticker(value)
+
+
+def read_percent(value: object) -> float:
+    number = read_number(value)
+    if not 0 <= number <= 100:
+        raise ValueError(f"expected percent from 0 to 100, got {shown(value)}")
+    return number
+
+
 def read_metric(value: object) -> str:
+    if isinstance(value, str) and _CUSTOM.fullmatch(value):
+        return value
     if not isinstance(value, str) or value not in INDICATOR_BY_NAME:
         raise ValueError(_outside("indicator", value, list(INDICATOR_BY_NAME)))
     return INDICATOR_BY_NAME[value].name
@@ -96,24 +119,44 @@ def _outside(what: str, value: object, allowed: list[str]) -> str:
     return f"unknown {what} {shown(value)}{hint}; allowed: {listed(allowed)}"
 
 
-WINDOW = Domain("window", read_integer(1, MAX_WINDOW), f"an integer from 1 to {MAX_WINDOW:,}", True, True)
-FOR_DAYS = Domain("forDays", read_integer(1, MAX_FOR_DAYS), f"an integer from 1 to {MAX_FOR_DAYS:,}", True, True)
+_INTEGER = "an integer from {} to {:,}"
+WINDOW = Domain("window", read_integer(1, MAX_WINDOW), _INTEGER.format(1, MAX_WINDOW), True, True)
+FOR_DAYS = Domain("forDays", read_integer(1, MAX_FOR_DAYS), _INTEGER.format(1, MAX_FOR_DAYS), True, True)
 THRESHOLD = Domain("threshold", read_number, "a finite number", numeric=True)
 WEIGHT = Domain("weight", read_weight, f"a weight from 0 to {MAX_WEIGHT:g}", numeric=True)
 TICKER = Domain("ticker", read_signal_ticker, "a ticker with prices")
+SUBJECT = Domain("ticker", read_subject, "a ticker with prices")
 POSITION = Domain("position", read_ticker, "a ticker")
 METRIC = Domain("metric", read_metric, f"one of {listed(INDICATOR_BY_NAME)}")
 COMPARATOR = Domain("comparator", read_choice("comparator", tuple(Comparator)), f"one of {', '.join(Comparator)}")
 WEIGHTING = Domain("weighting", read_choice("weighting", tuple(Weighting)), f"one of {', '.join(Weighting)}")
+PERCENT = Domain("percent", read_percent, "percent from 0 to 100", numeric=True)
+RANK = Domain("rank", read_choice("rank", RANKS), f"one of {', '.join(RANKS)}")
+SCORE = Domain("score", read_choice("score", SCORES), f"one of {', '.join(SCORES)}")
+PICK = Domain("n", read_integer(1, MAX_COUNT), _INTEGER.format(1, MAX_COUNT), True, True)
+COUNT = Domain("n", read_integer(0, MAX_COUNT), _INTEGER.format(0, MAX_COUNT), True, True)
+_COUNTS = tuple(quantifier for quantifier in Quantifier if quantifier is not Quantifier.LADDER)
+QUANTIFIER = Domain("quantifier", read_choice("quantifier", _COUNTS), f"one of {', '.join(_COUNTS)}")
+MONTH = Domain("month", read_integer(1, 12), _INTEGER.format(1, 12), True, True)
+DAY = Domain("day", read_integer(1, 31), _INTEGER.format(1, 31), True, True)
 
-DOMAIN_BY_FIELD: dict[str, Domain] = {
+_DOMAINS: dict[str, Domain] = {
     "metric": METRIC, "window": WINDOW, "ticker": TICKER, "comparator": COMPARATOR, "threshold": THRESHOLD,
     "rightMetric": METRIC, "rightWindow": WINDOW, "rightTicker": TICKER, "forDays": FOR_DAYS,
-    "weight": WEIGHT, "weighting": WEIGHTING, "weightingThen": WEIGHTING, "weightingElse": WEIGHTING,
-    "positions": POSITION,
+    "dateMonth": MONTH, "dateDay": DAY, "month": MONTH, "day": DAY,
+    "scaleMetric": METRIC, "scaleWindow": WINDOW, "scaleTicker": TICKER, "scaleFrom": THRESHOLD, "scaleTo": THRESHOLD,
+    "rank": RANK, "n": PICK, "of": SCORE, "quantifier": QUANTIFIER, "numbered.n": COUNT,
+    "weight": WEIGHT, "weighting": WEIGHTING, "volWindow": WINDOW, "minCap": PERCENT, "maxCap": PERCENT,
+    "cappedFallback": POSITION, "positions": POSITION,
 }  # fmt: skip
+_SLOT_FIELD = re.compile(rf"({'|'.join(WEIGHTING_FIELDS)})(Then|Else)")
 
 
 def domain_of(field: str) -> Domain:
-    """The domain of a field name as `node_fields` yields it (``dip.window``, ``positions[0]``)."""
-    return DOMAIN_BY_FIELD[field.rsplit(".", 1)[-1].split("[", 1)[0]]
+    """What an axis may put into a field, named as `node_fields` yields it (``dip.window``, ``positions[0]``)."""
+    if field in _DOMAINS:
+        return _DOMAINS[field]
+    name = field.rsplit(".", 1)[-1]
+    if match := _SLOT_FIELD.fullmatch(name):
+        name = match[1]
+    return _DOMAINS[name.split("[", 1)[0]]

@@ -6,25 +6,22 @@ instead of a value. Where a node stands in its file is computed from parent and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
+from typing import TypeAlias, overload
 
 import msgspec
 
 
 class Kind(StrEnum):
     BASIC = "basic"
+    FUNCTION = "function"
     INDICATOR = "indicator"
+    NUMBERED = "numbered"
     POSITION = "position"
     CALL = "call"
-
-
-SLOTS: dict[Kind, tuple[str, ...]] = {
-    Kind.BASIC: ("next",),
-    Kind.INDICATOR: ("then", "else"),
-    Kind.POSITION: (),
-    Kind.CALL: (),
-}
+    ALT_EXIT = "altExit"
+    SCALING = "scaling"
 
 
 class Join(StrEnum):
@@ -49,9 +46,32 @@ class Comparator(StrEnum):
 class Weighting(StrEnum):
     EQUAL = "equal"
     DEFINED = "defined"
+    INVERSE = "inverse"
+    PRO = "pro"
+    CAPPED = "capped"
+
+
+class Quantifier(StrEnum):
+    ANY = "any"
+    ALL = "all"
+    NONE = "none"
+    EXACTLY = "exactly"
+    AT_LEAST = "atLeast"
+    AT_MOST = "atMost"
+    LADDER = "ladder"
+
+    @property
+    def counts(self) -> bool:
+        """Whether it compares the number of true items with n."""
+        return self in (Quantifier.EXACTLY, Quantifier.AT_LEAST, Quantifier.AT_MOST)
 
 
 EMPTY = "Empty"
+BRANCH_SLOTS = {
+    **dict.fromkeys(("branch:then", "branch:from", "branch:enter"), "then"),
+    **dict.fromkeys(("branch:else", "branch:to", "branch:exit"), "else"),
+}
+"""References to the simulated equity of a slot of the node that a condition belongs to."""
 
 
 class Placeholder(msgspec.Struct, frozen=True):
@@ -61,19 +81,37 @@ class Placeholder(msgspec.Struct, frozen=True):
     written: int | float | str | None = None
 
 
-Value = int | float | str | Placeholder
+Value: TypeAlias = int | float | str | Placeholder
+
+
+class Ratio(msgspec.Struct, frozen=True):
+    """The close of one ticker divided by that of another, on the dates on which both have a bar."""
+
+    numerator: Value
+    denominator: Value
+
+
+class Several(msgspec.Struct, frozen=True):
+    """A condition over tickers: it holds for any, or for all, of them."""
+
+    quantifier: str
+    tickers: tuple[Value, ...]
+
+
+Subject: TypeAlias = Value | Ratio | Several
+"""What an indicator is of: a ticker, a reference such as ``branch:then``, a ratio, several tickers."""
 
 
 class Series(msgspec.Struct, frozen=True):
-    """One side of a condition: an indicator of a ticker."""
+    """An indicator of a subject. The series of a function has no subject of its own: it is taken of each child."""
 
     metric: Value
     window: Value
-    ticker: Value
+    subject: Subject = ""
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """One line of a condition list. `right` is a number (threshold form) or a second series (expanded form)."""
+    """A comparison. `right` is a number (threshold form) or a second series (expanded form)."""
 
     id: str
     join: Join
@@ -83,19 +121,41 @@ class Condition(msgspec.Struct, frozen=True):
     for_days: Value
 
 
+class DateCondition(msgspec.Struct, frozen=True):
+    """True from one day of the year to another, both included; the range may wrap over the year's end."""
+
+    id: str
+    join: Join
+    month: Value
+    day: Value
+    to_month: Value
+    to_day: Value
+
+
+class ConditionList(msgspec.Struct, frozen=True):
+    """Lines that are joined by AND and OR. place : where the list stands within its node. item : its id in a count."""
+
+    place: str
+    lines: tuple[Condition | DateCondition, ...]
+    item: str = ""
+
+
 class Slot(msgspec.Struct, frozen=True):
-    """The children of one slot and how their allocations are weighted."""
+    """The children of one slot, as indices of nodes."""
 
     name: str
-    weighting: Value
     children: tuple[int, ...]
 
 
 class Node(msgspec.Struct, frozen=True):
-    """One node. `weight` counts under a parent slot with defined weighting, and only there.
+    """One node.
 
-    `parent` is -1 for the root; `position` is the index within the parent's slot as written (nulls counted). `call` is
-    the id of the definition that takes the place of a call; only trees as they are read hold calls.
+    `parent` is -1 for the root; `position` is the index within the parent's slot as written (nulls counted).
+    fields : name and value of its plain fields, such as ``weight`` (which counts under a parent with defined weighting)
+    and the weightings of its slots; a weighting's own fields are there if it uses them.
+    lists : of an indicator one, of an altExit entry and exit, of a numbered one per item.
+    series : what a function ranks by, what a scaling blends by. call : the id of the definition that takes the place of
+    a call; only trees as they are read hold calls.
     """
 
     id: str
@@ -103,11 +163,37 @@ class Node(msgspec.Struct, frozen=True):
     parent: int
     slot: str
     position: int
-    weight: Value | None
+    fields: tuple[tuple[str, Value], ...] = ()
     slots: tuple[Slot, ...] = ()
-    conditions: tuple[Condition, ...] = ()
+    lists: tuple[ConditionList, ...] = ()
+    series: Series | None = None
     positions: tuple[Value, ...] = ()
     call: str = ""
+
+    @overload
+    def get(self, name: str) -> Value | None: ...
+
+    @overload
+    def get(self, name: str, default: Value) -> Value: ...
+
+    def get(self, name: str, default: Value | None = None) -> Value | None:
+        """The value of a plain field."""
+        return next((value for field, value in self.fields if field == name), default)
+
+    def weighting(self, slot: str) -> Value:
+        """The weighting of a slot."""
+        return self.get(slot_field("weighting", slot)) or Weighting.EQUAL
+
+    def with_field(self, name: str, value: Value | None) -> Node:
+        """The node with a plain field set, or without it."""
+        others = tuple(field for field in self.fields if field[0] != name)
+        return msgspec.structs.replace(self, fields=others if value is None else ((name, value), *others))
+
+    @property
+    def conditions(self) -> Iterator[tuple[str, Condition | DateCondition]]:
+        """(place within the node, condition) of every list."""
+        for found in self.lists:
+            yield from ((f"{found.place}[{k}]", line) for k, line in enumerate(found.lines))
 
 
 class Tree(msgspec.Struct, frozen=True):
@@ -129,30 +215,90 @@ class Tree(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(found))
 
 
-def node_fields(node: Node) -> Iterator[tuple[str, Value]]:
-    """(field name within the node, value) of everything an axis could address, placeholders included."""
-    if node.weight is not None:
-        yield "weight", node.weight
+WEIGHTING_USES: dict[Weighting, tuple[str, ...]] = {
+    Weighting.EQUAL: (),
+    Weighting.DEFINED: (),
+    Weighting.INVERSE: ("volWindow", "minCap", "maxCap"),
+    Weighting.PRO: ("volWindow", "minCap", "maxCap"),
+    Weighting.CAPPED: ("maxCap", "cappedFallback"),
+}
+WEIGHTING_FIELDS = ("weighting", "volWindow", "minCap", "maxCap", "cappedFallback")
+WEIGHTING_DEFAULTS: dict[str, Value] = {"weighting": Weighting.EQUAL, "volWindow": 20, "minCap": 0.0, "maxCap": 100.0}
+
+
+def slot_field(name: str, slot: str) -> str:
+    """The JSON name of a weighting field of a slot: ``weightingThen``; ``next`` and ladder rungs have the plain one."""
+    return name + (slot.capitalize() if slot in ("then", "else") else "")
+
+
+def settled(node: Node) -> Node:
+    """A concrete node without the fields that its weightings and its quantifier do not use."""
+    unused = set()
     for slot in node.slots:
-        yield weighting_field(slot.name), slot.weighting
-    for condition in node.conditions:
-        for name, value in condition_fields(condition):
-            yield f"{condition.id}.{name}", value
-    for index, position in enumerate(node.positions):
-        yield f"positions[{index}]", position
+        used = WEIGHTING_USES[Weighting(str(node.weighting(slot.name)))]
+        unused |= {slot_field(name, slot.name) for name in WEIGHTING_FIELDS[1:] if name not in used}
+    if node.kind is Kind.NUMBERED and not Quantifier(str(node.get("numbered.quantifier", Quantifier.ALL))).counts:
+        unused.add("numbered.n")
+    return msgspec.structs.replace(node, fields=tuple(field for field in node.fields if field[0] not in unused))
 
 
-def condition_fields(condition: Condition) -> Iterator[tuple[str, Value]]:
-    left, right = condition.left, condition.right
-    yield from (("metric", left.metric), ("window", left.window), ("ticker", left.ticker))
-    yield "comparator", condition.comparator
-    if isinstance(right, Series):
-        yield from (("rightMetric", right.metric), ("rightWindow", right.window), ("rightTicker", right.ticker))
+def node_fields(node: Node) -> list[tuple[str, Value]]:
+    """(field name within the node, value) of everything an axis could address, placeholders included."""
+    found: list[tuple[str, Value]] = []
+
+    def note(name: str, value: Value) -> Value:
+        found.append((name, value))
+        return value
+
+    map_values(node, note)
+    return found
+
+
+Visit: TypeAlias = Callable[[str, Value], Value]
+
+
+def map_values(node: Node, visit: Visit) -> Node:
+    """A node with every addressable value replaced by ``visit(field name within the node, value)``."""
+    names = ("scaleMetric", "scaleWindow", "scaleTicker") if node.kind is Kind.SCALING else ("metric", "window", "")
+    return msgspec.structs.replace(
+        node,
+        fields=tuple((name, visit(name, value)) for name, value in node.fields),
+        lists=tuple(_map_list(found, visit) for found in node.lists),
+        series=node.series and _map_series(node.series, "", names, visit),
+        positions=tuple(visit(f"positions[{k}]", value) for k, value in enumerate(node.positions)),
+    )
+
+
+def _map_list(found: ConditionList, visit: Visit) -> ConditionList:
+    return msgspec.structs.replace(found, lines=tuple(_map_line(line, visit) for line in found.lines))
+
+
+def _map_line(line: Condition | DateCondition, visit: Visit) -> Condition | DateCondition:
+    at = f"{line.id}."
+    if isinstance(line, DateCondition):
+        month, day = visit(at + "dateMonth", line.month), visit(at + "dateDay", line.day)
+        to_month, to_day = visit(at + "dateTo.month", line.to_month), visit(at + "dateTo.day", line.to_day)
+        return DateCondition(line.id, line.join, month, day, to_month, to_day)
+    left = _map_series(line.left, at, ("metric", "window", "ticker"), visit)
+    comparator = visit(at + "comparator", line.comparator)
+    if isinstance(line.right, Series):
+        right = _map_series(line.right, at, ("rightMetric", "rightWindow", "rightTicker"), visit)
     else:
-        yield "threshold", right
-    yield "forDays", condition.for_days
+        right = visit(at + "threshold", line.right)
+    return Condition(line.id, line.join, left, comparator, right, visit(at + "forDays", line.for_days))
 
 
-def weighting_field(slot: str) -> str:
-    """The JSON field that holds the weighting of a slot."""
-    return "weighting" if slot == "next" else f"weighting{slot.capitalize()}"
+def _map_series(series: Series, at: str, names: tuple[str, str, str], visit: Visit) -> Series:
+    metric, window, ticker = names
+    found_metric, found_window = visit(at + metric, series.metric), visit(at + window, series.window)
+    return Series(found_metric, found_window, _map_subject(series.subject, at + ticker, visit) if ticker else "")
+
+
+def _map_subject(subject: Subject, name: str, visit: Visit) -> Subject:
+    match subject:
+        case Ratio(numerator, denominator):
+            return Ratio(visit(f"{name}[0]", numerator), visit(f"{name}[1]", denominator))
+        case Several(quantifier, tickers):
+            return Several(quantifier, tuple(visit(f"{name}[{k}]", value) for k, value in enumerate(tickers)))
+        case _:
+            return visit(name, subject)

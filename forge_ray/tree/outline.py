@@ -14,6 +14,15 @@ from forge_ray.catalog import INDICATOR_BY_NAME
 _SIGNS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">=", "crossAbove": "crosses above", "crossBelow": "crosses below"}
 
 
+_WEIGHTED = {
+    "equal": "in equal parts",
+    "defined": "by weight",
+    "inverse": "by inverse volatility",
+    "pro": "by volatility",
+    "capped": "in equal parts up to a cap",
+}
+
+
 class Line(NamedTuple):
     """`keyword` says what the line is, `text` what it holds."""
 
@@ -43,7 +52,7 @@ def _lines(tree: Mapping[str, Any]) -> Iterator[Line]:
         yield _line(depth, item)
         below: list[tuple[int, str | Mapping[str, Any]]] = []
         for slot, children in item.get("children", {}).items():
-            below += [(depth, slot)] if slot == "else" else []
+            below += [(depth, slot)] if slot not in ("next", "then") else []
             below += [(depth + 1, child) for child in children if child is not None]
         stack += reversed(below)
 
@@ -55,10 +64,22 @@ def _line(depth: int, node: Mapping[str, Any]) -> Line:
             return Line(depth, f"{share}hold", ", ".join(map(str, node["positions"])))
         case "indicator":
             return Line(depth, f"{share}if", " ".join(_conditions(node["conditions"])))
+        case "altExit":
+            entry, leave = (" ".join(_conditions(node[name])) for name in ("entryConditions", "exitConditions"))
+            return Line(depth, f"{share}from", f"{entry} until {leave}")
+        case "numbered":
+            return Line(depth, f"{share}if", _count(node["numbered"]))
+        case "function":
+            ranked = _signal(node["metric"], "", node.get("window")).replace("(, ", "(").replace("()", "")
+            return Line(depth, f"{share}{node['rank']} {node['n']}", f"by {ranked} of {node.get('of', 'allocation')}")
+        case "scaling":
+            value = _signal(node["scaleMetric"], _subject(node["scaleTicker"]), node.get("scaleWindow"))
+            return Line(depth, f"{share}blend", f"by {value} from {node['scaleFrom']} to {node['scaleTo']}")
         case "call":
             return Line(depth, f"{share}call", str(node["callRefId"]))
         case _:
-            return Line(depth, f"{share}group", "by weight" if node.get("weighting") == "defined" else "in equal parts")
+            rule = node.get("weighting", "equal")
+            return Line(depth, f"{share}group", _WEIGHTED.get(rule, f"by {rule}"))
 
 
 def _conditions(conditions: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -68,12 +89,29 @@ def _conditions(conditions: list[Mapping[str, Any]]) -> Iterator[str]:
         yield _comparison(condition)
 
 
+def _count(numbered: Mapping[str, Any]) -> str:
+    n = f" {numbered['n']}" if "n" in numbered else ""
+    items = "; ".join(" ".join(_conditions(item["conditions"])) for item in numbered["items"])
+    return f"{numbered['quantifier']}{n} of {items}"
+
+
+def _subject(ticker: Any) -> str:
+    if not isinstance(ticker, Mapping):
+        return str(ticker)
+    (key, tickers), *_ = ticker.items()
+    return "/".join(map(str, tickers)) if key == "ratio" else f"{key} of {tickers}"
+
+
 def _comparison(condition: Mapping[str, Any]) -> str:
+    if condition["metric"] == "Date":
+        to = condition.get("dateTo") or {"month": condition["dateMonth"], "day": condition["dateDay"]}
+        return f"date from {condition['dateMonth']}/{condition['dateDay']} to {to['month']}/{to['day']}"
     right = condition.get("threshold")
     if condition.get("expanded"):
         names = (("rightMetric", "metric"), ("rightTicker", "ticker"), ("rightWindow", "window"))
-        right = _signal(*(condition.get(name, condition.get(default)) for name, default in names))
-    left = _signal(condition["metric"], condition["ticker"], condition.get("window"))
+        metric, ticker, window = (condition.get(name, condition.get(default)) for name, default in names)
+        right = _signal(metric, _subject(ticker), window)
+    left = _signal(condition["metric"], _subject(condition["ticker"]), condition.get("window"))
     days = condition.get("forDays", 1)
     lasting = f" for {days} days" if days != 1 else ""
     return f"{left} {_SIGNS.get(condition['comparator'], condition['comparator'])} {right}{lasting}"

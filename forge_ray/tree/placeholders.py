@@ -6,16 +6,12 @@ default counts as present. ``positions`` addresses the only ticker of a position
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-
-import msgspec
+from collections.abc import Iterator, Mapping
 
 from forge_ray.errors import Problem, listed, nearest, shown, step
 from forge_ray.tree.domains import Domain, domain_of
-from forge_ray.tree.nodes import Condition, Node, Placeholder, Series, Slot, Tree, Value, node_fields, weighting_field
+from forge_ray.tree.nodes import Placeholder, Tree, Value, map_values, node_fields, settled
 from forge_ray.tree.values import AxisValue
-
-Visit = Callable[[str, Value], Value]
 
 
 def address(tree: Tree, path: str, axis: str) -> Tree:
@@ -52,39 +48,7 @@ def fill(tree: Tree, values: Mapping[str, AxisValue]) -> Tree:
     def put(_: str, value: Value) -> Value:
         return values[value.axis] if isinstance(value, Placeholder) else value
 
-    return Tree(tuple(map_values(node, put) for node in tree.nodes))
-
-
-def map_values(node: Node, visit: Visit) -> Node:
-    """A node with every addressable value replaced by ``visit(field, value)``; fields as in `node_fields`."""
-    return msgspec.structs.replace(
-        node,
-        weight=None if node.weight is None else visit("weight", node.weight),
-        slots=tuple(Slot(s.name, visit(weighting_field(s.name), s.weighting), s.children) for s in node.slots),
-        conditions=tuple(_map_condition(condition, visit) for condition in node.conditions),
-        positions=tuple(visit(f"positions[{k}]", value) for k, value in enumerate(node.positions)),
-    )
-
-
-def _map_condition(condition: Condition, visit: Visit) -> Condition:
-    at = f"{condition.id}."
-    left, right = condition.left, condition.right
-    if isinstance(right, Series):
-        mapped: Value | Series = Series(
-            visit(at + "rightMetric", right.metric),
-            visit(at + "rightWindow", right.window),
-            visit(at + "rightTicker", right.ticker),
-        )
-    else:
-        mapped = visit(at + "threshold", right)
-    return Condition(
-        condition.id,
-        condition.join,
-        Series(visit(at + "metric", left.metric), visit(at + "window", left.window), visit(at + "ticker", left.ticker)),
-        visit(at + "comparator", condition.comparator),
-        mapped,
-        visit(at + "forDays", condition.for_days),
-    )
+    return Tree(tuple(settled(map_values(node, put)) for node in tree.nodes))
 
 
 def unused_axes(axes: Mapping[str, object], trees: list[Tree]) -> list[Problem]:

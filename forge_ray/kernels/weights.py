@@ -1,0 +1,75 @@
+"""Weights by volatility, with caps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forge_ray.kernels.compile import device, kernel
+
+
+@kernel("in b1[:,:], in f8[:,:], in b1, in f8, in f8, out f8[:,:]")
+def volatility_shares(active, volatility, inverse, low, high, out):
+    """active, volatility : (n_rows, n_children). out : (n_rows, n_children), 0 where not active.
+
+    The active children whose volatility is missing or 0 take 1/n each, the others share the rest in proportion to
+    1/volatility or volatility. Then every share is clamp(λ·share, low, high), λ such that they add up to 1; if all at
+    `high` are less than 1, they stay there.
+    """
+    n_children = active.shape[1]
+    frozen = np.zeros(n_children, np.bool_)
+    for row in range(len(active)):
+        n_active, n_known, total = 0, 0, 0.0
+        for j in range(n_children):
+            out[row, j] = 0.0
+            if active[row, j]:
+                n_active += 1
+                if volatility[row, j] > 0.0:
+                    n_known += 1
+                    total += 1.0 / volatility[row, j] if inverse else volatility[row, j]
+        for j in range(n_children):
+            if active[row, j]:
+                if volatility[row, j] > 0.0:
+                    part = 1.0 / volatility[row, j] if inverse else volatility[row, j]
+                    out[row, j] = part / total * (n_known / n_active)
+                else:
+                    out[row, j] = 1.0 / n_active
+        if n_active > 0 and (low > 0.0 or high < 1.0):
+            cap(active[row], n_active, low, high, out[row], frozen)
+
+
+@device
+def cap(active, n_active, low, high, share, frozen):
+    """Water-filling with two bounds: scale what is free, freeze the side that is violated more, until none is."""
+    n_children = len(share)
+    if n_active * high <= 1.0:
+        for j in range(n_children):
+            share[j] = high if active[j] else 0.0
+        return
+    base = share.copy()
+    frozen[:] = ~active
+    for _ in range(n_active + 1):
+        fixed, free = 0.0, 0.0
+        for j in range(n_children):
+            if active[j]:
+                if frozen[j]:
+                    fixed += share[j]
+                else:
+                    free += base[j]
+        if free == 0.0:
+            return
+        scale = (1.0 - fixed) / free
+        violation, n_violated = 0.0, 0
+        for j in range(n_children):
+            if not frozen[j]:
+                wanted = base[j] * scale
+                share[j] = min(max(wanted, low), high)
+                violation += share[j] - wanted
+                n_violated += share[j] != wanted
+        if n_violated == 0:
+            return
+        for j in range(n_children):
+            if not frozen[j]:
+                wanted = base[j] * scale
+                at_low, at_high = share[j] > wanted, share[j] < wanted
+                if violation == 0.0 or (violation > 0.0 and at_low) or (violation < 0.0 and at_high):
+                    frozen[j] = True
