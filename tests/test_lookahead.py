@@ -21,8 +21,9 @@ from harness import Prices, bound_of, grid_of, panel_of
 from random_trees import random_bars, random_prices, random_tree
 
 from forge_ray.catalog import INDICATOR_BY_NAME, INDICATORS, SEGMENTS
-from forge_ray.data import Panel
-from forge_ray.engine import Cache, Evaluator, evaluate, values
+from forge_ray.data import OwnBars, Panel
+from forge_ray.engine import Cache, Evaluator, allocations, evaluate, values
+from forge_ray.engine.allocations import Allocation
 from forge_ray.kernels import bits
 from forge_ray.plan import Execution, Plan, compile_plan
 from forge_ray.tree import parse_tree
@@ -308,12 +309,12 @@ def test_the_audit_finds_prices_filled_in_before_a_listing(monkeypatch: pytest.M
     prices = dict(sample(7)) | {"CCC": sample(7)["CCC"][20:]}
     trees = [gate(condition("c", "Current Price", "lt", "other ticker", prices))]
     assert leaks(trees, prices) == []
-    aligned = Evaluator._aligned
+    on_calendar = OwnBars.on_calendar
 
-    def filled(self: Evaluator, *key) -> np.ndarray:
-        return backfilled(aligned(self, *key), np.empty(0))
+    def filled(self: OwnBars, array: np.ndarray) -> np.ndarray:
+        return backfilled(on_calendar(self, array), np.empty(0))
 
-    monkeypatch.setattr(Evaluator, "_aligned", filled)
+    monkeypatch.setattr(OwnBars, "on_calendar", filled)
     found = leaks(trees, prices)
     assert len(found) > 10
     assert max(found) == 20, "the first close of CCC is its bar 20; later ones are not filled in"
@@ -323,13 +324,12 @@ def test_the_audit_finds_decisions_that_are_taken_one_bar_late(monkeypatch: pyte
     """What trading on the close of the bar that is held would be: every bar shows it."""
     prices = sample(7)
     trees = [gate(condition("c", "Current Price", "lt", "other ticker", prices))]
-    chosen = Evaluator._chosen
+    chosen = allocations.chosen
 
-    def tomorrow(self: Evaluator, words: np.ndarray, *sides) -> values.Allocation:
-        flags = [np.roll(bits.unpack(row, self.n_bars), -1) for row in words]
-        return chosen(self, bits.pack(*flags), *sides)
+    def tomorrow(true: np.ndarray, false: np.ndarray, *sides: Allocation) -> Allocation:
+        return chosen(np.roll(true, -1), np.roll(false, -1), *sides)
 
-    monkeypatch.setattr(Evaluator, "_chosen", tomorrow)
+    monkeypatch.setattr(allocations, "chosen", tomorrow)
     assert len(leaks(trees, prices)) > N_BARS // 4
 
 
