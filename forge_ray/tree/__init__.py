@@ -2,10 +2,11 @@
 
 from forge_ray.tree.calls import expand, read_calls
 from forge_ray.tree.canonical import canonical, digest, from_canonical, to_json, tree_hash
+from forge_ray.tree.neighbourhood import Jitter, Neighbourhood
 from forge_ray.tree.nodes import Condition, Kind, Node, Placeholder, Series, Tree
 from forge_ray.tree.parse import TreeError, parse_tree, read_tree
 from forge_ray.tree.placeholders import address, fill, unused_axes, uses
-from forge_ray.tree.space import Axis, Grid, Term
+from forge_ray.tree.space import Axis, Grid, Space, Term
 from forge_ray.tree.values import AxisValue, axis_values
 from forge_ray.tree.where import Where
 
@@ -14,10 +15,13 @@ __all__ = [
     "AxisValue",
     "Condition",
     "Grid",
+    "Jitter",
     "Kind",
+    "Neighbourhood",
     "Node",
     "Placeholder",
     "Series",
+    "Space",
     "Term",
     "Tree",
     "TreeError",

@@ -1,6 +1,6 @@
 """Spaces: a branch is a number, and the space maps it to values and back in O(1).
 
-A `Grid` is a sum over trees of mixed-radix products, the last axis fastest. Constraints leave holes: numbers keep
+A `Space` is what the rest of the program needs of one; spaces around one tree stand in `neighbourhood.py`. A `Grid` is a sum over trees of mixed-radix products, the last axis fastest. Constraints leave holes: numbers keep
 their place in the full product, `admitted` counts what is left, exactly and without enumerating the product.
 """
 
@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -37,13 +38,54 @@ class Axis:
 
 @dataclass(frozen=True)
 class Term:
-    """One tree's share of a grid: branches ``[first, first + size)``; `axes` index into `Grid.axes`."""
+    """One tree's share of a space: branches ``[first, first + size)``; `axes` index into `Space.axes`."""
 
     tree: int
     axes: tuple[int, ...]
     first: int
     size: int
-    strides: tuple[int, ...]
+
+
+class Space(Protocol):
+    """All branches of a search, by number.
+
+    is_sparse : branches rarely share the values of most axes. size : branch numbers, holes included, exact.
+    admitted : branches without the holes.
+    """
+
+    is_sparse: ClassVar[bool]
+
+    @property
+    def axes(self) -> tuple[Axis, ...]: ...
+
+    @property
+    def terms(self) -> tuple[Term, ...]: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def admitted(self) -> int: ...
+
+    def admits(self, term: Term, branches: np.ndarray) -> np.ndarray:
+        """Which branches of a term are no holes, as a bool array."""
+        ...
+
+    def digits(self, term: Term, branches: np.ndarray) -> np.ndarray:
+        """Value indices (n_branches, n_axes of the term), int64, of branch numbers that lie in the term."""
+        ...
+
+    def index(self, tree: int, values: Mapping[str, AxisValue]) -> int:
+        """The branch with these values, the inverse of ``space[i]``."""
+        ...
+
+    def __getitem__(self, branch: int) -> tuple[int, dict[str, AxisValue]]:
+        """(tree, values by axis id) of a branch. Raises IndexError outside the space."""
+        ...
+
+    def canonical(self) -> dict[str, Any]:
+        """What tells it from a plain grid over the same axes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,15 +99,15 @@ class Grid:
     uses: tuple[frozenset[str], ...]
     where: tuple[Where, ...] = ()
 
+    is_sparse: ClassVar[bool] = False
+
     @cached_property
     def terms(self) -> tuple[Term, ...]:
         terms, first = [], 0
         for tree, used in enumerate(self.uses):
             axes = tuple(a for a, axis in enumerate(self.axes) if axis.id in used)
-            radices = [len(self.axes[a].values) for a in axes]
-            strides = tuple(math.prod(radices[k + 1 :]) for k in range(len(radices)))
-            terms.append(Term(tree, axes, first, math.prod(radices), strides))
-            first += math.prod(radices)
+            terms.append(Term(tree, axes, first, math.prod(len(self.axes[a].values) for a in axes)))
+            first += terms[-1].size
         return tuple(terms)
 
     @cached_property
@@ -85,31 +127,25 @@ class Grid:
         raise IndexError(f"branch {branch}; allowed: 0 to {self.size - 1:,}")
 
     def digits(self, term: Term, branches: np.ndarray) -> np.ndarray:
-        """Value indices (n_branches, n_axes of the term), int64, of branch numbers that lie in the term."""
         local = branches - term.first
-        columns = [
-            (local // stride) % len(self.axes[a].values) for a, stride in zip(term.axes, term.strides, strict=True)
-        ]
+        columns = [(local // stride) % len(self.axes[a].values) for a, stride in self._strides(term)]
         return np.stack(columns, axis=1) if columns else np.empty((len(branches), 0), np.int64)
 
     def __getitem__(self, branch: int) -> tuple[int, dict[str, AxisValue]]:
-        """(tree, values by axis id) of a branch."""
         term = self.term_of(branch)
         local = branch - term.first
         values = {}
-        for a, stride in zip(term.axes, term.strides, strict=True):
+        for a, stride in self._strides(term):
             axis = self.axes[a]
             values[axis.id] = axis.values[local // stride % len(axis.values)]
         return term.tree, values
 
     def index(self, tree: int, values: Mapping[str, AxisValue]) -> int:
-        """The branch with these values, the inverse of ``space[i]``."""
         term = self.terms[tree]
-        places = ((self.axes[a], stride) for a, stride in zip(term.axes, term.strides, strict=True))
+        places = ((self.axes[a], stride) for a, stride in self._strides(term))
         return term.first + sum(axis.values.index(values[axis.id]) * stride for axis, stride in places)
 
     def admits(self, term: Term, branches: np.ndarray) -> np.ndarray:
-        """Which branches of a term the constraints admit, as a bool array."""
         return self._mask(term, self._where_of(term), self.digits(term, branches))
 
     def sample(self, n: int, seed: int) -> np.ndarray:
@@ -125,6 +161,17 @@ class Grid:
             if len(found) >= min(n, self.admitted):
                 break
         return np.array(sorted(found), np.int64)
+
+    def canonical(self) -> dict[str, Any]:
+        return {}
+
+    def _strides(self, term: Term) -> list[tuple[int, int]]:
+        """(axis, distance between branches that differ by one step of it) for every axis of a term."""
+        found, stride = [], 1
+        for a in reversed(term.axes):
+            found.append((a, stride))
+            stride *= len(self.axes[a].values)
+        return found[::-1]
 
     def _where_of(self, term: Term) -> list[Where]:
         ids = {self.axes[a].id for a in term.axes}

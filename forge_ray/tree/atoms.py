@@ -1,0 +1,166 @@
+"""Atoms: what a tree says, each thing once, however often it was pasted, with all its places.
+
+An atom is a condition, a series, a holding, a ranking, a blend, a count or a weighting, named by its words
+(`phrases.py`). Axes address atoms by those words, ``*`` standing for anything, and then move every place at once.
+
+1. Every node tells its atoms: words, and field → place (a name within the node, as `node_fields` has it).
+2. Equal words are one atom.
+3. A pattern is matched against the words; what it addresses are the places of one field of all atoms that match.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from forge_ray.catalog import INDICATOR_BY_NAME
+from forge_ray.errors import listed, nearest, shown
+from forge_ray.tree.nodes import (
+    WEIGHTING_FIELDS,
+    Condition,
+    DateCondition,
+    Kind,
+    Node,
+    Ratio,
+    Series,
+    Several,
+    Tree,
+    Value,
+    Weighting,
+    node_fields,
+    slot_field,
+)
+from forge_ray.tree.phrases import (
+    condition_phrase,
+    count_phrase,
+    normal_phrase,
+    rank_phrase,
+    scale_phrase,
+    series_phrase,
+    value_phrase,
+    weighting_phrase,
+)
+
+Fields: TypeAlias = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Atom:
+    """places : per field of the atom its places in the tree, as paths ``<node id>.<field>``. n : times it stands there.
+
+    values : what each field holds; one value, as equal words mean equal values.
+    """
+
+    kind: str
+    text: str
+    n: int
+    places: Mapping[str, tuple[str, ...]]
+    values: Mapping[str, Value]
+
+
+def atoms_of(tree: Tree) -> tuple[Atom, ...]:
+    """The atoms of a tree in the order in which they first stand there."""
+    found: dict[tuple[str, str], list[tuple[Node, Fields]]] = {}
+    for node in tree.nodes:
+        for kind, text, fields in _said(node):
+            found.setdefault((kind, text), []).append((node, fields))
+    return tuple(_atom(kind, text, places) for (kind, text), places in found.items())
+
+
+def places_of(atoms: Sequence[Atom], pattern: str, field: str) -> tuple[str, ...]:
+    """Paths of a field of every atom that a pattern matches, each once. Raises ValueError if there is none."""
+    words = normal_phrase(pattern)
+    expression = re.compile(".*".join(map(re.escape, words.split("*"))))
+    matching = [atom for atom in atoms if expression.fullmatch(atom.text)]
+    if not matching:
+        texts = list(dict.fromkeys(atom.text for atom in atoms))
+        raise ValueError(f"nothing in the tree reads {shown(pattern)}{nearest(words, texts)}; there: {listed(texts)}")
+    places = [place for atom in matching for place in atom.places.get(field, ())]
+    if not places:
+        fields = dict.fromkeys(name for atom in matching for name in atom.places)
+        raise ValueError(f"{shown(pattern)} has no field {shown(field)}{nearest(field, fields)}; allowed: {listed(fields)}")
+    return tuple(dict.fromkeys(places))
+
+
+def _atom(kind: str, text: str, said: list[tuple[Node, Fields]]) -> Atom:
+    names, (first, fields) = said[0][1], said[0]
+    places = {name: tuple(f"{node.id}.{own[name]}" for node, own in said if name in own) for name in names}
+    held = dict(node_fields(first))
+    return Atom(kind, text, len(said), places, {name: held[place] for name, place in fields.items()})
+
+
+def _said(node: Node) -> Iterator[tuple[str, str, Fields]]:
+    """(kind, words, field → place) of everything that a node says itself."""
+    for _, line in node.conditions:
+        yield from _said_by_line(line)
+    for k, ticker in enumerate(node.positions):
+        yield "hold", f"hold {value_phrase(ticker)}", {"ticker": f"positions[{k}]"}
+    if node.kind is Kind.FUNCTION and node.series:
+        yield "rank", rank_phrase(node, node.series), _series_fields(node.series, "") | _own(node, "rank", "n", "of")
+    if node.kind is Kind.SCALING and node.series:
+        series = _series_fields(node.series, "scale")
+        yield "blend", scale_phrase(node, node.series), _prefixed(series, "scale") | _own(node, "scaleFrom", "scaleTo")
+        yield "series", series_phrase(node.series), series
+    if node.kind is Kind.NUMBERED:
+        own = _own(node, "numbered.quantifier", "numbered.n")
+        yield "count", count_phrase(node), {name.removeprefix("numbered."): place for name, place in own.items()}
+    yield from _said_by_slots(node)
+
+
+def _said_by_line(line: Condition | DateCondition) -> Iterator[tuple[str, str, Fields]]:
+    at = f"{line.id}."
+    if isinstance(line, DateCondition):
+        names = ("dateMonth", "dateDay", "dateTo.month", "dateTo.day")
+        yield "condition", condition_phrase(line), {name: at + name for name in names}
+        return
+    left = _series_fields(line.left, at)
+    fields = {**left, **{name: at + name for name in ("comparator", "forDays")}}
+    if isinstance(line.right, Series):
+        right = _series_fields(line.right, f"{at}right")
+        yield "condition", condition_phrase(line), fields | _prefixed(right, "right")
+        yield "series", series_phrase(line.right), right
+    else:
+        yield "condition", condition_phrase(line), fields | {"threshold": f"{at}threshold"}
+    yield "series", series_phrase(line.left), left
+
+
+def _said_by_slots(node: Node) -> Iterator[tuple[str, str, Fields]]:
+    slots = ("then", "else") if any(slot.name == "then" for slot in node.slots) else ("next",)
+    for slot in slots:
+        places = {name: slot_field(name, slot) for name in WEIGHTING_FIELDS}
+        own = {name: place for name, place in places.items() if node.get(place) is not None}
+        rule, window, low, high, fallback = (node.get(place) for place in places.values())
+        if rule is not None and rule != Weighting.EQUAL:
+            yield "weighting", weighting_phrase(rule, window, low, high), own
+        if fallback is not None:
+            yield "hold", f"hold {value_phrase(fallback)}", {"ticker": own["cappedFallback"]}
+
+
+def _own(node: Node, *names: str) -> dict[str, str]:
+    return {name: name for name in names if node.get(name) is not None}
+
+
+def _series_fields(series: Series, prefix: str) -> dict[str, str]:
+    """Plain field → place; prefix : of the places, such as ``c1.`` or ``c1.right``."""
+    entry = INDICATOR_BY_NAME.get(str(series.metric))
+    names = ["metric"] if entry and not entry.windowed else ["metric", "window"]
+    match series.subject:
+        case Ratio():
+            names += ["ticker[0]", "ticker[1]"]
+        case Several(_, tickers):
+            names += [f"ticker[{k}]" for k in range(len(tickers))]
+        case "":
+            pass
+        case _:
+            names.append("ticker")
+    return {name: prefix + name if prefix[-1:] in ("", ".") else _camel(prefix, name) for name in names}
+
+
+def _prefixed(fields: Fields, prefix: str) -> dict[str, str]:
+    return {_camel(prefix, name): place for name, place in fields.items()}
+
+
+def _camel(prefix: str, name: str) -> str:
+    return prefix + name[0].upper() + name[1:]
