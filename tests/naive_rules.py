@@ -203,7 +203,7 @@ def needs(node: dict, market: Market) -> Iterator[tuple[Source, str, int]]:
 
 def needs_of_slot(node: dict, slot: str, market: Market) -> Iterator[tuple[Source, str, int]]:
     weighting = setting(node, slot, "weighting")
-    if weighting == "capped" and fallback_of(node, slot) != "CASH":
+    if weighting == "capped" and children_of(node, slot) and fallback_of(node, slot) != "CASH":
         yield fallback_of(node, slot), "position", 0
     for child in children_of(node, slot):
         if weighting in ("inverse", "pro"):

@@ -22,18 +22,24 @@ from forge_ray.kernels import (
     averages,
     bits,
     drawdowns,
+    equity,
     finalize,
+    functions,
     oscillators,
     returns,
     simulate,
     trend,
     volatility,
     volume,
+    weights,
 )
 from forge_ray.kernels.compile import KERNELS, Kernel, argument_types, kernel, warm
 
 SIGNATURE = "in f8[:], in f8, out f8[:]"
-MODULES = (averages, bits, drawdowns, finalize, oscillators, returns, simulate, trend, volatility, volume)
+MODULES = (
+    averages, bits, drawdowns, equity, finalize, functions, oscillators, returns, simulate, trend, volatility, volume,
+    weights,
+)  # fmt: skip
 
 
 def scaled(values, factor, out):

@@ -89,7 +89,7 @@ def kind_of(field: str) -> str:
 
 def values_for(rng: random.Random, node: Node, field: str, kind: str) -> tuple:
     """Values that a field may take; those of crosses and forDays do not contradict each other."""
-    condition = next((c for c in node.conditions if field.startswith(f"{c.id}.")), None)
+    condition = next((c for _, c in node.conditions if field.startswith(f"{c.id}.")), None)
     match kind:
         case "window":
             return tuple(rng.sample(range(2, 10), rng.randint(2, 4)))
@@ -119,7 +119,7 @@ def values_for(rng: random.Random, node: Node, field: str, kind: str) -> tuple:
 def all_weighted(node: Node, field: str) -> bool:
     """Whether the slot is written with weights, so that both weightings are possible."""
     slot = next(s for s in node.slots if field in ("weighting", f"weighting{s.name.capitalize()}"))
-    return slot.weighting == "defined"
+    return node.weighting(slot.name) == "defined"
 
 
 # ---------------------------------------------------------------- evaluation

@@ -80,7 +80,9 @@ def places_of(atoms: Sequence[Atom], pattern: str, field: str) -> tuple[str, ...
     places = [place for atom in matching for place in atom.places.get(field, ())]
     if not places:
         fields = dict.fromkeys(name for atom in matching for name in atom.places)
-        raise ValueError(f"{shown(pattern)} has no field {shown(field)}{nearest(field, fields)}; allowed: {listed(fields)}")
+        raise ValueError(
+            f"{shown(pattern)} has no field {shown(field)}{nearest(field, fields)}; allowed: {listed(fields)}"
+        )
     return tuple(dict.fromkeys(places))
 
 

@@ -15,8 +15,11 @@ def mixed(x: np.ndarray) -> np.ndarray:
 
 
 class Permutation:
-    """A seeded permutation of ``0 … size − 1`` without a table: a Feistel network of four rounds on the next even number
-    of bits, walked along its cycle until it is back inside (Black & Rogaway 2002)."""
+    """A seeded permutation of ``0 … size − 1`` without a table.
+
+    A Feistel network of four rounds on an even number of bits, walked along its cycle until it is back inside (Black &
+    Rogaway 2002).
+    """
 
     def __init__(self, size: int, seed: int):
         self.size = size

@@ -7,8 +7,8 @@ polynomial of degree k over a_i, a_i+1, …, there are e_k(0) branches with k ch
 1. the first changed axis i covers a_i · e_k−1(i + 1) numbers, so a search in the running sums finds it;
 2. the quotient by e_k−1(i + 1) is its value, the remainder numbers the other changes, all on later axes.
 
-That is O(changes · log axes) per branch in either direction. A sample takes all branches with one change if they fill at
-most half of it; the others come from a permutation of the remaining numbers, cut off: no list, no repetition, and
+That is O(changes · log axes) per branch in either direction. A sample takes all branches with one change if they fill
+at most half of it; the others come from a permutation of the remaining numbers, cut off: no list, no repetition, and
 `index` still finds every branch.
 """
 

@@ -1,7 +1,8 @@
 """Spaces: a branch is a number, and the space maps it to values and back in O(1).
 
-A `Space` is what the rest of the program needs of one; spaces around one tree stand in `neighbourhood.py`. A `Grid` is a sum over trees of mixed-radix products, the last axis fastest. Constraints leave holes: numbers keep
-their place in the full product, `admitted` counts what is left, exactly and without enumerating the product.
+A `Space` is what the rest of the program needs of one; spaces around one tree stand in `neighbourhood.py`. A `Grid` is
+a sum over trees of mixed-radix products, the last axis fastest. Constraints leave holes: numbers keep their place in
+the full product, `admitted` counts what is left, exactly and without enumerating the product.
 """
 
 from __future__ import annotations
