@@ -152,7 +152,7 @@ class Run(runs.Run):
         segments = ("is", "oos") if self.has_split else ("full",)
         metrics = [f"{segment}_{name}" for name in LEADERBOARD for segment in segments]
         frame = self.top(best, 5)
-        names = ["branch", *(["tree"] if "tree" in frame.columns else []), *self.axes, *metrics]
+        names = ["branch", *self.dimensions, *metrics]
         rows = [[_cell(name, row[name]) for name in names] for row in frame.to_dicts()]
         state, luck = f"<div>{escape(self._state())}</div>", f"<div>{escape(self._luck(best, frame))}</div>"
         return _block(
@@ -181,7 +181,8 @@ class Branch(dict[str, Any]):
         rows = [[m.name, *(self._metric(segment, m.name) for segment in SEGMENTS)] for m in METRICS]
         verdict = "passed" if self["passed"] else "failed " + "; ".join(self["failed_requirements"])
         values = ", ".join(f"{name} = {value}" for name, value in self["values"].items())
-        state = f"<div>{escape(f'{values}: {verdict}')}</div>"
+        told = self["changes"] or "as written" if "changes" in self else values
+        state = f"<div>{escape(f'{told}: {verdict}')}</div>"
         return _block(
             _title(f"branch {self['branch']}"), state, outline_html(self["tree"]), _table(["", *SEGMENTS], rows)
         )

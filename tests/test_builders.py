@@ -140,7 +140,7 @@ def test_an_axis_used_twice_is_one_axis():
     n = fr.axis("n", "2..5")
     tree = fr.if_((fr.rsi("SPX", n) < 30) & (fr.roc("SPX", fr.axis("n", "2..5")) > 0), IN, OUT)
     assert tree.axes() == {"n": "2..5"}
-    assert fr.sweep(tree, data="sample:us20").grid.size == 4
+    assert fr.sweep(tree, data="sample:us20").space.size == 4
 
 
 def test_two_axes_of_one_name_are_refused():
@@ -158,20 +158,20 @@ def test_an_axis_around_a_number_leaves_the_number_in_the_tree():
     assert tree_hash(parse_tree(tree.json())) == tree_hash(
         parse_tree(fr.if_((fr.rsi("SPX", 10) < 30) & (fr.roc("SPX", 10) > 0), IN, OUT).json())
     )
-    assert fr.sweep(tree, data="sample:us20").grid.axes[0].values == (8, 9, 10, 11, 12)
+    assert fr.sweep(tree, data="sample:us20").space.axes[0].values == (8, 9, 10, 11, 12)
 
 
 def test_axes_keep_the_order_that_is_asked_for():
     tree = fr.if_(fr.rsi("SPX", fr.axis("n", "2..5")) < fr.axis("low", [20, 30]), IN, OUT)
     asked = fr.sweep(tree, data="sample:us20", axes={"low": [20, 30]})
-    assert [axis.id for axis in asked.grid.axes] == ["low", "n"]
-    assert [axis.id for axis in fr.sweep(tree, data="sample:us20").grid.axes] == ["n", "low"]
+    assert [axis.id for axis in asked.space.axes] == ["low", "n"]
+    assert [axis.id for axis in fr.sweep(tree, data="sample:us20").space.axes] == ["n", "low"]
 
 
 def test_several_trees_share_their_axes():
     trees = {name: fr.if_(fr.rsi(name, fr.axis("n", "2..5")) < 30, IN, OUT) for name in ("KO", "XOM")}
     search = fr.sweep(trees, data="sample:us20")
-    assert (search.tree_names, search.grid.size) == (("KO", "XOM"), 8)
+    assert (search.tree_names, search.space.size) == (("KO", "XOM"), 8)
 
 
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {

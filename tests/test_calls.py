@@ -66,7 +66,7 @@ def test_paths_and_placeholders_sweep_inside_a_call() -> None:
     tree = group("g", call("one", "d", weight=1), call("two", "d", weight=1), weighting="defined")
     axes = {"held": ["KO", "PG"], "share": {"paths": ["one--p.weight"], "values": [1, 2, 3]}}
     sweep = parse_job(job(tree, calls, axes=axes))
-    assert sweep.grid.size == 6
+    assert sweep.space.size == 6
     assert [node.id for node in sweep.trees[0].nodes] == ["g", "one--p", "two--p"]
 
 

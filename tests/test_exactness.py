@@ -85,7 +85,7 @@ def space() -> BoundPlan:
 
 @cache
 def expected() -> pa.Table:
-    rows = exact(evaluate(space(), 0, space().plan.grid.size, Cache(CACHE)))
+    rows = exact(evaluate(space(), 0, space().plan.space.size, Cache(CACHE)))
     assert len(set(rows["path"].to_pylist())) > 50, "the branches must differ"
     return rows
 
@@ -94,7 +94,7 @@ def expected() -> pa.Table:
 
 
 def blocks(size: int) -> list[tuple[int, int]]:
-    n = space().plan.grid.size
+    n = space().plan.space.size
     return list(pairwise([*range(0, n, size), n]))
 
 
@@ -130,9 +130,9 @@ def test_rows_of_a_warm_cache_equal_those_of_a_cold_one():
     warm = Cache(CACHE)
     evaluate(space(), 100, 200, warm)
     misses = warm.misses
-    assert exact(evaluate(space(), 0, space().plan.grid.size, warm)).equals(expected())
+    assert exact(evaluate(space(), 0, space().plan.space.size, warm)).equals(expected())
     cold = Cache(CACHE)
-    evaluate(space(), 0, space().plan.grid.size, cold)
+    evaluate(space(), 0, space().plan.space.size, cold)
     assert warm.misses - misses < cold.misses, "the warm cache must have been of use"
 
 
@@ -174,7 +174,7 @@ def prepared() -> Prepared:
 
 @pytest.fixture(scope="module")
 def whole(prepared: Prepared) -> pl.DataFrame:
-    rows = evaluate(prepared.bound, 0, prepared.bound.plan.grid.size, Cache(CACHE))
+    rows = evaluate(prepared.bound, 0, prepared.bound.plan.space.size, Cache(CACHE))
     return pl.DataFrame(rows)
 
 
@@ -221,7 +221,7 @@ def outcomes(trees: tuple[Tree, ...], panel: Panel, axes: dict, null: str = "cas
     """Outcome of every branch, on a fixed start date and a fixed panel."""
     plan = compile_plan(trees, grid_of(trees, axes), Execution(start=str(panel.date(30)), null=null))
     bound = bind(plan, panel, parse_split("even_odd_month", "split"), next(iter(panel.carried), None))
-    return exact(evaluate(bound, 0, plan.grid.size, Cache(CACHE)).select(OUTCOME))
+    return exact(evaluate(bound, 0, plan.space.size, Cache(CACHE)).select(OUTCOME))
 
 
 def company() -> Iterator[dict[str, tuple]]:
@@ -364,7 +364,8 @@ def test_golden_rows_change_only_with_the_engine_version():
     if golden["engine"] == ENGINE_VERSION:
         assert not changed, (
             f"rows changed but ENGINE_VERSION is still {ENGINE_VERSION}: resumed runs would mix both. If the change is"
-            f" meant, raise it in forge_ray/sweep.py and write the golden rows anew. Changed: {', '.join(changed)}"
+            " meant, raise it in forge_ray/sweep/specification.py and write the golden rows anew."
+            f" Changed: {', '.join(changed)}"
         )
     assert golden["engine"] == ENGINE_VERSION, (
         f"ENGINE_VERSION is {ENGINE_VERSION}, the golden rows are of {golden['engine']};"

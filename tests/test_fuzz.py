@@ -94,9 +94,9 @@ def check_sweep(sweep: Sweep) -> None:
     for tree in sweep.trees:
         check_round_trip(tree)
     assert parse_job(sweep.job).run_id("") == sweep.run_id("")
-    plan = compile_plan(sweep.trees, sweep.grid, sweep.execution)
+    plan = compile_plan(sweep.trees, sweep.space, sweep.execution)
     assert "close" in plan.fields and set(plan.held) <= set(plan.tickers)
-    if sweep.grid.size <= SMALL:
+    if sweep.space.size <= SMALL:
         accepted(lambda: explain(prepare(sweep), 2, 2**26))
 
 

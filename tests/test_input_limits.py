@@ -104,7 +104,7 @@ def test_a_broken_tree_does_not_raise_false_alarms_about_axes() -> None:
 
 def test_contradictions_that_constraints_exclude_are_none() -> None:
     job = with_value(JOB, GATE_DIP, SWEPT_CROSS) | {"axes": {"c": ["lt", "crossAbove"], "d": "1..3"}}
-    assert parse_job(job | {"where": ["c == 'lt' or d == 1"]}).grid.admitted == 4
+    assert parse_job(job | {"where": ["c == 'lt' or d == 1"]}).space.admitted == 4
 
 
 def test_limits_of_size_and_depth_are_options(tmp_path: Path) -> None:

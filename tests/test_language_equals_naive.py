@@ -65,7 +65,7 @@ def bound_job(job: dict, prices: dict, settings: dict):
     if isinstance(execution.get("cost_bps"), dict):
         execution["cost_bps"] = dict(execution["cost_bps"])
     sweep = parse_job({**job, "execution": execution, "split": settings.get("split", {"holdout": "30%"})})
-    plan = compile_plan(sweep.trees, sweep.grid, sweep.execution, sweep.formulas)
+    plan = compile_plan(sweep.trees, sweep.space, sweep.execution, sweep.formulas)
     benchmark = settings.get("benchmark")
     carried = {*([benchmark] if benchmark else []), *sweep.execution.carried_tickers}
     missing = [ticker for ticker in (*plan.tickers, *carried) if ticker not in prices]

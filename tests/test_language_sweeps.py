@@ -84,14 +84,14 @@ def test_a_branch_of_a_space_is_the_tree_of_its_values(name: str, mode: str, pri
     job = {"data": "sample:us20", "tree": tree, "axes": axes, "formulas": FORMULAS}
     settings = {"mode": mode, "benchmark": "IDX"}
     space = bound_job(job, prices, settings)
-    rows = exact(evaluate(space, 0, space.plan.grid.size, Cache(2**26)))
+    rows = exact(evaluate(space, 0, space.plan.space.size, Cache(2**26)))
     metrics = [
         column for column in rows.column_names if column.startswith(("full_", "is_", "oos_")) or column == "path"
     ]
     sweep = parse_job(job)
-    step, compared = max(1, math.isqrt(space.plan.grid.size)), 0
-    for branch in range(0, space.plan.grid.size, step):
-        _, values = sweep.grid[branch]
+    step, compared = max(1, math.isqrt(space.plan.space.size)), 0
+    for branch in range(0, space.plan.space.size, step):
+        _, values = sweep.space[branch]
         concrete = {"data": "sample:us20", "tree": to_json(fill(sweep.trees[0], values)), "formulas": FORMULAS}
         alone = bound_job(concrete, prices, settings | {"start": space.panel.date(space.start).isoformat()})
         if [*alone.panel.tickers] == [*space.panel.tickers] and alone.start == space.start:
@@ -105,8 +105,8 @@ def test_a_branch_of_a_space_is_the_tree_of_its_values(name: str, mode: str, pri
 def test_the_explained_decision_of_every_node_kind_is_the_allocation(name: str, prices: dict) -> None:
     tree, axes = SPACES[name]
     sweep = parse_job({"data": "sample:us20", "tree": tree, "axes": axes, "formulas": FORMULAS})
-    for branch in (0, sweep.grid.size // 2, sweep.grid.size - 1):
-        concrete = to_json(fill(sweep.trees[0], sweep.grid[branch][1]))
+    for branch in (0, sweep.space.size // 2, sweep.space.size - 1):
+        concrete = to_json(fill(sweep.trees[0], sweep.space[branch][1]))
         bound = bound_job({"data": "sample:us20", "tree": concrete, "formulas": FORMULAS}, prices, {})
         allocation = Evaluator(bound.plan, bound.panel, Cache(2**26)).allocation(bound.plan.roots[0], {})
         for t in range(bound.start, len(bound.panel.dates), 29):

@@ -31,7 +31,7 @@ def test_the_job_of_the_readme_is_valid():
     job = re.search(r"## A job\n\n```json\n(.+?)\n```", README, re.DOTALL)
     assert job
     sweep = parse_job(json.loads(job[1]))
-    assert (sweep.grid.size, sweep.grid.admitted) == (684, 612)
+    assert (sweep.space.size, sweep.space.admitted) == (684, 612)
 
 
 def test_nothing_is_left_to_fill_in():

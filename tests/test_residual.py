@@ -67,10 +67,10 @@ def random_space(rng: random.Random) -> tuple[Tree, dict[str, tuple], set[str]]:
         values = values_for(rng, node, name, kind)
         same = [axis for axis in axes if axis.startswith(f"{kind}_") and kind != "threshold"]
         if same and values and rng.random() < 0.4 and kind not in ("comparator", "forDays"):
-            tree = address(tree, f"{node.id}.{name}", same[0])
+            tree, _ = address(tree, [(f"{node.id}.{name}", same[0])])
         elif len(values) > 1 and size * len(values) <= MAX_BRANCHES:
             axis = f"{kind.lower()}_{len(axes)}"
-            tree = address(tree, f"{node.id}.{name}", axis)
+            tree, _ = address(tree, [(f"{node.id}.{name}", axis)])
             axes[axis] = values
             size *= len(values)
         else:
@@ -131,13 +131,13 @@ def compiled(tree: Tree, grid: Grid, **execution: object) -> Plan:
 
 def outcomes(plan: Plan, panel: Panel) -> pa.Table:
     bound = bind(plan, panel, parse_split("even_odd_month", "split"), next(iter(panel.carried), None))
-    return exact(evaluate(bound, 0, plan.grid.size, Cache(2**26)).select(OUTCOME))
+    return exact(evaluate(bound, 0, plan.space.size, Cache(2**26)).select(OUTCOME))
 
 
 def branches(plan: Plan) -> Iterator[Tree]:
     """The concrete tree of every branch."""
-    for branch in range(plan.grid.size):
-        _, values = plan.grid[branch]
+    for branch in range(plan.space.size):
+        _, values = plan.space[branch]
         yield fill(plan.trees[0], values)
 
 

@@ -166,7 +166,7 @@ def test_a_submitted_job_gives_the_rows_of_a_local_run(head: Head, tmp_path: Pat
     result = json.loads(log[-1])
     sweep = prepared(SMALL)
     assert result["run_id"] == sweep.run_id
-    assert result["computed"] == sweep.bound.plan.grid.admitted
+    assert result["computed"] == sweep.bound.plan.space.admitted
     assert rows(result["path"]).equals(local_rows(sweep, tmp_path / "local"))
     packages = [p for p in (head.folder / "ray" / "session_latest").rglob("_ray_pkg_*") if p.is_dir()]
     sent = {path.name for package in packages for path in package.iterdir()}
@@ -190,7 +190,7 @@ def test_the_exit_code_is_that_of_the_sweep(arguments: list[str], code: int, mes
 
 def test_a_stopped_job_keeps_what_is_finished_and_the_next_one_goes_on(head: Head, tmp_path: Path):
     sweep = prepared()
-    path, total = tmp_path / sweep.run_id, sweep.bound.plan.grid.admitted
+    path, total = tmp_path / sweep.run_id, sweep.bound.plan.space.admitted
     job = head.submit(QUICKSTART, "--out", str(tmp_path))
     try:
         wait_for(lambda: committed(path) > 0, "the job committed nothing")

@@ -69,7 +69,7 @@ def test_swept_trees_survive_the_round_trip() -> None:
     tree = parse_tree(EVERYTHING)
     swept = tree
     for k, (node, field) in enumerate((n, f) for n in tree.nodes for f, _ in node_fields(n)):
-        swept = address(swept, f"{node.id}.{field}", f"a{k}")
+        swept, _ = address(swept, [(f"{node.id}.{field}", f"a{k}")])
     assert [p.axis for p in placeholders(parse_tree(to_json(swept)))] == [p.axis for p in placeholders(swept)]
     values = {p.axis: p.written for p in placeholders(swept)}
     assert len(values) == 23

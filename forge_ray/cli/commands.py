@@ -21,7 +21,7 @@ from forge_ray.run import Executor, Result, Run, branch_sweep, execute, explain_
 from forge_ray.run import backtest as run_backtest
 from forge_ray.run import explain as explain_plan
 from forge_ray.sweep import Sweep, parse_job, read_job
-from forge_ray.tree import parse_tree
+from forge_ray.tree import atoms_of, parse_tree
 
 CACHE_BYTES = 256 * 2**20
 
@@ -67,16 +67,26 @@ def validate(file: Path, *, as_json: bool) -> None:
         found |= {"kind": "tree", "nodes": len(parse_tree(data, place=file.name).nodes)}
     else:
         sweep = parse_job(data, folder=file.parent)
-        found |= {"kind": "job", "trees": len(sweep.trees), "branches": sweep.grid.admitted}
+        found |= {"kind": "job", "trees": len(sweep.trees), "branches": sweep.space.admitted}
     size = f"{found['nodes']} nodes" if "nodes" in found else f"{found['branches']:,} branches"
     print(jsontext.write(found) if as_json else f"{file}: a valid {found['kind']}, {size}")
+
+
+def atoms(file: Path, *, as_json: bool) -> None:
+    sweep = tree_sweep(file, None)
+    found = [
+        {"tree": name, "number": k, "kind": a.kind, "text": a.text, "places": a.n, "fields": list(a.places)}
+        for name, tree in zip(sweep.tree_names, sweep.trees, strict=True)
+        for k, a in enumerate(atoms_of(tree))
+    ]
+    print(jsontext.write({"atoms": found}) if as_json else "\n".join(text.atom_lines(found)))
 
 
 def top(path: Path, *, by: str | None, n: int, where: str | None, as_json: bool) -> None:
     with Run(path) as run:
         metric, frame = run.metric(by), run.top(by, n, where)
         if not as_json:
-            text.show_leaderboard(frame, metric, run.axes)
+            text.show_leaderboard(frame, metric, run.dimensions)
             return
     rows = [row | {"path": row["path"].hex()} for row in frame.to_dicts()]
     print(jsontext.write({"by": metric, "rows": rows}))

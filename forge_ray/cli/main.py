@@ -165,6 +165,17 @@ def show(
     commands.show(run, branch, as_json=as_json)
 
 
+@app.command()
+def atoms(
+    file: Annotated[Path, typer.Argument(help="Tree or job file (JSON).", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """What a tree says, each thing once: words for the "at" of an axis, number of places, fields."""
+    from forge_ray.cli import commands
+
+    commands.atoms(file, as_json=as_json)
+
+
 DataOption = Annotated[
     str | None,
     typer.Option(help="Sample, folder or file; default sample:us20 for a tree, its own for a job."),

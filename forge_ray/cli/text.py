@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LINE_SECONDS = 5.0
 MAX_WARNINGS = 20
+MAX_WORDS = 72
 LEADERBOARD = ("sharpe", "cagr", "max_drawdown", "trades", "time_in_market")
 
 
@@ -55,6 +56,7 @@ def full_plan_lines(e: Mapping[str, Any]) -> list[str]:
     lines.append("execution: " + ", ".join(f"{key} {_plain_text(value)}" for key, value in e["execution"].items()))
     lines += [f"require {text}" for text in e["require"]]
     lines += [f"axis {name}: {n:,} values" for name, n in e["axes"].items()]
+    lines += [f"around {e['around']}"] if "around" in e else []
     lines.append("start, what limits it, and the bars that dropping it would gain:")
     lines += [
         f"  {rung['date']}  {rung['ticker']:<8} {rung['because']} "
@@ -110,6 +112,17 @@ class ProgressDisplay:
             note([f"progress {progress.branches / max(progress.total, 1):.0%} of {progress.total:,}, {rate}"])
 
 
+def atom_lines(atoms: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line per atom: its number, its kind, how often it stands there, its words, the fields that can be swept."""
+    several = len({atom["tree"] for atom in atoms}) > 1
+    wide = max((len(atom["text"]) for atom in atoms), default=0)
+    return [
+        f"{atom['tree'] + '  ' if several else ''}{atom['number']:>4}  {atom['kind']:<9} {atom['places']:>4} ×  "
+        f"{atom['text']:<{min(wide, MAX_WORDS)}}  {' '.join(atom['fields'])}"
+        for atom in atoms
+    ]
+
+
 def show_result(result: Result) -> None:
     """The leaderboard with the number of branches tried and what luck alone would show."""
     did = f"{result.computed:,} computed" if result.computed else "nothing to compute, found finished"
@@ -120,7 +133,7 @@ def show_result(result: Result) -> None:
     with Run(result.path) as run:
         frame, metric = run.top(passing=result.passed > 0), run.metric(None)
         show_leaderboard(
-            frame, metric, run.axes, title="best of those that passed" if result.passed else "best; none passed"
+            frame, metric, run.dimensions, title="best of those that passed" if result.passed else "best; none passed"
         )
         segment = metric.partition("_")[0]
         days = frame[f"{segment}_n_days"][0] if len(frame) else 0
@@ -135,9 +148,9 @@ def show_result(result: Result) -> None:
     print(f"run {result.path}")
 
 
-def show_leaderboard(frame: pl.DataFrame, metric: str, axes: list[str], title: str = "") -> None:
-    """A table of the axes and of as many metrics as the window is wide, the ranking metric first."""
-    names = ["branch", *(["tree"] if "tree" in frame.columns else []), *axes]
+def show_leaderboard(frame: pl.DataFrame, metric: str, dimensions: list[str], title: str = "") -> None:
+    """A table of the dimensions and of as many metrics as the window is wide, the ranking metric first."""
+    names = ["branch", *dimensions]
     segments = ("full",) if metric.startswith("full_") else ("is", "oos")
     ranked = [f"{segment}_{name}" for name in LEADERBOARD for segment in segments]
     metrics = [metric, *(column for column in ranked if column != metric)]
@@ -184,7 +197,8 @@ def metric_text(metric: str, value: float | None) -> str:
 def show_branch(report: Mapping[str, Any]) -> None:
     """One branch: values, verdict, a table of metrics by segment, the tree."""
     print(f"branch {report['branch']}", report.get("tree_name", ""))
-    print("  " + ", ".join(f"{name} = {_cell(name, value)}" for name, value in report["values"].items()))
+    values = ", ".join(f"{name} = {_cell(name, value)}" for name, value in report["values"].items())
+    print("  " + (report["changes"] or "as written" if "changes" in report else values))
     verdict = "passed" if report["passed"] else "failed " + "; ".join(report["failed_requirements"])
     print(f"  {report['status']}, {verdict}; path {report['path']}")
     table = Table(box=None, header_style="bold", pad_edge=False)

@@ -7,7 +7,7 @@ from forge_ray.engine.conditions import ConditionRate, condition_rates
 from forge_ray.engine.costs import projected_bytes, projected_seconds
 from forge_ray.engine.decision import Decision, decision_at
 from forge_ray.engine.kernel_cache import KernelCache, kernel_cache
-from forge_ray.engine.rows import FIXED_COLUMNS, METRIC_COLUMNS, schema
+from forge_ray.engine.rows import FIXED_COLUMNS, METRIC_COLUMNS, dimensions, schema
 from forge_ray.engine.single import BranchBars, branch_bars
 from forge_ray.engine.values import Evaluator
 
@@ -26,6 +26,7 @@ __all__ = [
     "branch_bars",
     "condition_rates",
     "decision_at",
+    "dimensions",
     "evaluate",
     "kernel_cache",
     "kernels_of",

@@ -1,7 +1,8 @@
 """One block, one process: branch numbers → rows of metrics. No Ray. Thread-safe.
 
 1. Split the block by tree and drop the branches that the constraints exclude.
-2. Split each tree's branches into groups: equal values on the outer axes.
+2. Split each tree's branches into groups: equal values on the outer axes. Around a large tree hardly any share them;
+   then every branch is evaluated by itself, by what it changes.
 3. Per group evaluate the cofactors into sleeves (distinct rows of weights and their number per bar) and derive each
    sleeve's stay table and its prefix sums.
 4. Load the packed conditions that the group's inner values need and run the residual program: per branch the planes
@@ -17,6 +18,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache as remembered
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +30,7 @@ from forge_ray.engine.allocations import Allocation
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
+from forge_ray.engine.point import Point
 from forge_ray.engine.rows import rows_of, schema
 from forge_ray.engine.values import Evaluator
 from forge_ray.kernels import bits, finalize, simulate
@@ -34,8 +38,9 @@ from forge_ray.kernels.compile import Kernel, warm
 from forge_ray.kernels.equity import subtree_equity
 from forge_ray.kernels.weights import volatility_shares
 from forge_ray.plan import Op, Plan, Residual, axes_of
-from forge_ray.tree import AxisValue, Term
+from forge_ray.tree import Around, AxisValue, Term
 from forge_ray.tree.domains import CUSTOM
+from forge_ray.tree.mixing import GOLDEN, mixed
 
 MAX_SWITCH_BYTES = 64 * 2**20
 CHUNK = 1024
@@ -67,13 +72,13 @@ def evaluate(bound: BoundPlan, lo: int, hi: int, cache: Cache) -> pa.Table:
 
 
 def _terms(bound: BoundPlan, lo: int, hi: int) -> Iterator[tuple[Term, np.ndarray, np.ndarray]]:
-    grid = bound.plan.grid
-    for term in grid.terms:
+    space = bound.plan.space
+    for term in space.terms:
         branches = np.arange(max(lo, term.first), min(hi, term.first + term.size), dtype=np.int64)
         if len(branches):
-            branches = branches[grid.admits(term, branches)]
+            branches = branches[space.admits(term, branches)]
         if len(branches):
-            yield term, branches, grid.digits(term, branches)
+            yield term, branches, space.digits(term, branches)
 
 
 def _evaluate_term(
@@ -81,6 +86,8 @@ def _evaluate_term(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Metrics (n, n_segments, n_metrics) and path hashes (n, 2) of branches of one tree."""
     residual = bound.plan.residuals[term.tree]
+    if isinstance(space := bound.plan.space, Around) and not residual.inner:
+        return _one_by_one(bound, space, evaluator, residual, digits)
     metrics = np.empty((len(digits), len(SEGMENTS), len(finalize.COLUMNS)))
     paths = np.empty((len(digits), 2), np.int64)
     for members in _groups(bound, term, residual, digits):
@@ -94,6 +101,35 @@ def _evaluate_term(
     return metrics, paths
 
 
+def _one_by_one(
+    bound: BoundPlan, space: Around, evaluator: Evaluator, residual: Residual, digits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Like `_evaluate_term`, for branches around the tree as written: what a change does not touch is in the cache, and
+    so is the outcome of a position path that another branch took."""
+    metrics = np.empty((len(digits), len(SEGMENTS), len(finalize.COLUMNS)))
+    paths = np.empty((len(digits), 2), np.int64)
+    (root,) = residual.cofactors
+    base = {a: space.axes[a].values[space.base[a]] for a in residual.outer}
+    evaluator.allocation(root, Point(base, {}))
+    for b, row in enumerate(digits):
+        values = {a: space.axes[a].values[row[a]] for a in residual.outer if row[a] != space.base[a]}
+        metrics[b], paths[b] = _outcome(bound, evaluator.allocation(root, Point(base, values)), evaluator.cache)
+    return metrics, paths
+
+
+def _outcome(bound: BoundPlan, allocation: Allocation, cache: Cache) -> tuple[np.ndarray, np.ndarray]:
+    """Metrics (n_segments, n_metrics) and path hash (2,) of one allocation."""
+    rows = allocation.row_of[None, bound.start + bound.rebalance_of]
+    path = path_lanes(bound, allocation.weights, rows).sum(axis=1)
+
+    def make() -> tuple[np.ndarray, np.ndarray]:
+        no_planes = np.empty((1, 0, bits.n_words(len(bound.panel.dates))), np.uint64)
+        metrics, paths = _finalized(bound, *_simulated(bound, build_sleeves(bound, [allocation]), no_planes))
+        return metrics[0], paths[0]
+
+    return cache.get(("outcome", path.tobytes()), make, lambda found: found[0].nbytes + found[1].nbytes)
+
+
 def _groups(bound: BoundPlan, term: Term, residual: Residual, digits: np.ndarray) -> Iterator[np.ndarray]:
     """Indices of the branches of each group, groups in the order of their outer values."""
     outer = [k for k, a in enumerate(term.axes) if a in residual.outer]
@@ -104,17 +140,22 @@ def _groups(bound: BoundPlan, term: Term, residual: Residual, digits: np.ndarray
 
 def _values(bound: BoundPlan, term: Term, digits: np.ndarray, axes: tuple[int, ...]) -> dict[int, AxisValue]:
     """Values by axis index of one branch, for some of its axes."""
-    grid = bound.plan.grid
-    return {a: grid.axes[a].values[digits[term.axes.index(a)]] for a in axes}
+    space = bound.plan.space
+    return {a: space.axes[a].values[digits[term.axes.index(a)]] for a in axes}
 
 
 def _sleeves(bound: BoundPlan, evaluator: Evaluator, residual: Residual, values: dict[int, AxisValue]) -> Sleeves:
     key = ("sleeves", residual.cofactors, residual.outer, *(values[a] for a in residual.outer))
     return evaluator.cache.get(
         key,
-        lambda: build_sleeves(bound, [evaluator.allocation(cofactor, values) for cofactor in residual.cofactors]),
+        partial(_built, bound, evaluator, residual, values),
         lambda s: s.nbytes,
     )
+
+
+def _built(bound: BoundPlan, evaluator: Evaluator, residual: Residual, values: dict[int, AxisValue]) -> Sleeves:
+    allocations = [evaluator.allocation(cofactor, values) for cofactor in residual.cofactors]
+    return build_sleeves(bound, allocations)
 
 
 def build_sleeves(bound: BoundPlan, allocations: Sequence[Allocation]) -> Sleeves:
@@ -125,7 +166,7 @@ def build_sleeves(bound: BoundPlan, allocations: Sequence[Allocation]) -> Sleeve
     dense = np.vstack([a.weights for a in allocations])
     starts = np.concatenate([[0], np.cumsum((dense > 0).sum(axis=1))]).astype(np.int64)
     columns, weights = np.nonzero(dense > 0)[1].astype(np.int64), dense[dense > 0]
-    paths = _path_lanes(bound, dense)[rows, np.arange(bound.n)]
+    paths = path_lanes(bound, dense, rows)
     market = _market(bound, starts, columns, weights)
     if bound.plan.execution.depends_on_path:
         return Sleeves(market, rows, paths, np.empty((0, 0), np.int64), np.empty((0, 0, 0), np.int64))
@@ -145,23 +186,26 @@ def _market(bound: BoundPlan, starts: np.ndarray, columns: np.ndarray, weights: 
     )  # fmt: skip
 
 
-def _path_lanes(bound: BoundPlan, dense: np.ndarray) -> np.ndarray:
-    """(n_rows, n, 2) int64: what holding a row on a bar adds to the hash of a position path.
+def path_lanes(bound: BoundPlan, dense: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(n_sleeves, n, 2) int64: what each bar adds to the hash of a position path.
 
-    A path's hash is the wrapping sum over its bars, so it depends on what is held when and on nothing else. Row hashes
-    are BLAKE2b of (ticker, weight) in ticker order; they are mixed with the date by the finalizer of SplitMix64.
+    dense : (n_rows, n_tickers) weights. rows : (n_sleeves, n) the row that each bar holds.
+    A path's hash is the wrapping sum over its bars of the hash of what is held, mixed with the date; that of a row is
+    the sum of the hashes of ticker and weight. So it depends on what is held when, and on nothing else.
     """
-    hashes = np.array([_row_hash(bound.panel.tickers, row) for row in dense], np.uint64)
-    dates = bound.return_dates.astype(np.uint64)[:, None] * np.uint64(0x9E3779B97F4A7C15)
-    x = hashes[:, None, :] ^ dates[None, :, :]
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (x ^ (x >> np.uint64(31))).view(np.int64)
+    tickers = np.array([_ticker_hash(ticker) for ticker in bound.panel.tickers])
+    held, columns = np.nonzero(dense)
+    pairs = mixed(dense[held, columns].view(np.uint64)[:, None] ^ tickers[columns])
+    hashes = np.zeros((len(dense), 2), np.uint64)
+    np.add.at(hashes, held, pairs)
+    dates = bound.return_dates.astype(np.uint64)[:, None] * GOLDEN
+    return mixed(mixed(hashes)[rows] ^ dates).view(np.int64)
 
 
-def _row_hash(tickers: tuple[str, ...], row: np.ndarray) -> np.ndarray:
-    held = "".join(f"{tickers[k]}={row[k].hex()};" for k in np.flatnonzero(row))
-    return np.frombuffer(hashlib.blake2b(held.encode(), digest_size=16).digest(), np.uint64)
+@remembered
+def _ticker_hash(ticker: str) -> np.ndarray:
+    """(2,) uint64 of BLAKE2b."""
+    return np.frombuffer(hashlib.blake2b(ticker.encode(), digest_size=16).digest(), np.uint64)
 
 
 def _evaluate_chunk(
@@ -173,12 +217,19 @@ def _evaluate_chunk(
     first_with: dict[bytes, int] = {}
     same_as = np.array([first_with.setdefault(plane.tobytes(), len(first_with)) for plane in planes])
     _, distinct = np.unique(same_as, return_index=True)
-    simulated = simulate_paths if bound.plan.execution.depends_on_path else _simulate
-    sums, drawdowns = simulated(bound, sleeves, planes[distinct])
-    metrics = np.empty((len(distinct), len(SEGMENTS), len(finalize.COLUMNS)))
-    finalize.finalize(sums, drawdowns, bound.class_in_segment, bound.classes, bound.scales, metrics)
-    paths = sums[:, :, simulate.PATH :].sum(axis=1)
+    metrics, paths = _finalized(bound, *_simulated(bound, sleeves, planes[distinct]))
     return metrics[same_as], paths[same_as]
+
+
+def _finalized(bound: BoundPlan, sums: np.ndarray, drawdowns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    metrics = np.empty((len(sums), len(SEGMENTS), len(finalize.COLUMNS)))
+    finalize.finalize(sums, drawdowns, bound.class_in_segment, bound.classes, bound.scales, metrics)
+    return metrics, sums[:, :, simulate.PATH :].sum(axis=1)
+
+
+def _simulated(bound: BoundPlan, sleeves: Sleeves, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    simulated = simulate_paths if bound.plan.execution.depends_on_path else _simulate
+    return simulated(bound, sleeves, planes)
 
 
 def _planes(
@@ -212,9 +263,9 @@ def _leaf_rows(
     inner = tuple(a for a in axes_of(bound.plan.expressions[expression].axes) if a in residual.inner)
     own = digits[:, [term.axes.index(a) for a in inner]]
     distinct, row_of = np.unique(own, axis=0, return_inverse=True) if inner else (own[:1], np.zeros(len(digits), int))
-    grid = bound.plan.grid
+    space = bound.plan.space
     table = [
-        evaluator.bits(expression, values | {a: grid.axes[a].values[d] for a, d in zip(inner, row, strict=True)})
+        evaluator.bits(expression, values | {a: space.axes[a].values[d] for a, d in zip(inner, row, strict=True)})
         for row in distinct
     ]
     return np.stack(table), row_of.reshape(-1)

@@ -31,6 +31,15 @@ class Cache:
         self._keep(key, value, size(value))
         return value
 
+    def find(self, key: Hashable) -> object | None:
+        """The value of `key` if it is there."""
+        with self._lock:
+            if key not in self._entries:
+                return None
+            self._entries.move_to_end(key)
+            self.hits += 1
+            return self._entries[key][0]
+
     def _keep(self, key: Hashable, value: object, n_bytes: int) -> None:
         with self._lock:
             if key in self._entries or n_bytes > self.limit_bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.block import CHUNK, MAX_SWITCH_BYTES
@@ -41,9 +40,9 @@ def projected_seconds(bound: BoundPlan, workers: int, n_blocks: int) -> float:
     n_bars = len(bound.panel.dates)
     total = plan.concrete_count((Op.SERIES,)) * c.series_bar * n_bars + n_blocks * c.block
     total += plan.concrete_count((Op.COMPARE, Op.PERSIST)) * c.condition_bar * n_bars
-    for term in plan.grid.terms:
+    for term in plan.space.terms:
         residual = plan.residuals[term.tree]
-        groups = prod(len(plan.grid.axes[a].values) for a in residual.outer)
+        groups = plan.space.combinations(residual.outer)
         per_branch = c.branch + bound.n * c.scan_bar + len(residual.operations) * c.operation_bar * n_bars
         total += groups * (c.group + len(residual.cofactors) * bound.n * c.stay_bar) + term.size * per_branch
     return total * 1e-9 / workers

@@ -9,9 +9,9 @@ from forge_ray.catalog import METRICS, SEGMENTS
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.kernels import finalize
 from forge_ray.plan import Requirement
-from forge_ray.tree import Axis, Term
+from forge_ray.tree import Axis, Grid, Neighbourhood, Space, Term
 
-FIXED_COLUMNS = ("branch", "tree", "path", "status", "passed", "failed_requirements")
+FIXED_COLUMNS = ("branch", "tree", "changes", "path", "status", "passed", "failed_requirements")
 METRIC_COLUMNS = tuple(f"{segment}_{metric.name}" for segment in SEGMENTS for metric in METRICS)
 
 _COLUMN_OF = {name: column for column, name in enumerate(finalize.COLUMNS)}
@@ -19,9 +19,8 @@ _METRIC_ORDER = [_COLUMN_OF[metric.name] for metric in METRICS]
 
 
 def schema(bound: BoundPlan) -> pa.Schema:
-    """Columns of a run: branch, tree (if several), one per axis, path, status, passed, failed_requirements, metrics."""
+    """Columns of a run: branch, tree (if several), dimensions, path, status, passed, failed_requirements, metrics."""
     several = [pa.field("tree", pa.string())] if len(bound.plan.trees) > 1 else []
-    axes = [pa.field(axis.id, _axis_type(axis)) for axis in bound.plan.grid.axes]
     judged = [
         pa.field("path", pa.binary(16)),
         pa.field("status", pa.string()),
@@ -29,7 +28,7 @@ def schema(bound: BoundPlan) -> pa.Schema:
         pa.field("failed_requirements", pa.string()),
     ]
     metrics = [pa.field(name, pa.float64()) for name in METRIC_COLUMNS]
-    return pa.schema([pa.field("branch", pa.int64()), *several, *axes, *judged, *metrics])
+    return pa.schema([pa.field("branch", pa.int64()), *several, *dimensions(bound.plan.space), *judged, *metrics])
 
 
 def rows_of(
@@ -50,8 +49,12 @@ def rows_of(
         "passed": pa.array([not names for names in failed], pa.bool_()),
         "failed_requirements": pa.array(failed, pa.string()),
     }
-    for a, axis in enumerate(bound.plan.grid.axes):
-        columns[axis.id] = _axis_column(axis, term.axes.index(a), digits) if a in term.axes else None
+    match bound.plan.space:
+        case Grid(axes):
+            for a, axis in enumerate(axes):
+                columns[axis.id] = _axis_column(axis, term.axes.index(a), digits) if a in term.axes else None
+        case Neighbourhood() as space:
+            columns["changes"] = pa.array(map(space.changes, digits), pa.string())
     for column, name in enumerate(METRIC_COLUMNS):
         columns[name] = pa.array(ordered[:, column], from_pandas=True)
     fields = schema(bound)
@@ -59,6 +62,17 @@ def rows_of(
         pa.nulls(len(branches), field.type) if columns[field.name] is None else columns[field.name] for field in fields
     ]
     return pa.Table.from_arrays(arrays, schema=fields)
+
+
+def dimensions(space: Space) -> list[pa.Field]:
+    """What tells branches apart: axes of a grid, the changes of a neighbour in words. The values of jitter, one for
+    every number of the tree, are those of ``space[branch]``."""
+    match space:
+        case Grid(axes):
+            return [pa.field(axis.id, _axis_type(axis)) for axis in axes]
+        case Neighbourhood():
+            return [pa.field("changes", pa.string())]
+    return []
 
 
 def _axis_type(axis: Axis) -> pa.DataType:

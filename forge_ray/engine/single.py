@@ -49,8 +49,8 @@ class BranchBars:
 
 def branch_bars(bound: BoundPlan, branch: int, cache: Cache) -> BranchBars:
     """Simulate one branch and keep every bar. Raises `IndexError` for a number outside the space."""
-    tree, by_name = bound.plan.grid[branch]
-    values = {a: by_name[axis.id] for a, axis in enumerate(bound.plan.grid.axes) if axis.id in by_name}
+    tree, by_name = bound.plan.space[branch]
+    values = {a: by_name[axis.id] for a, axis in enumerate(bound.plan.space.axes) if axis.id in by_name}
     allocation = Evaluator(bound.plan, bound.panel, cache).allocation(bound.plan.roots[tree], values)
     vectors = _bar_vectors(bound, build_sleeves(bound, [allocation]))
     decided = allocation.weights[allocation.row_of[bound.start + bound.rebalance_of]]

@@ -11,6 +11,7 @@ Everything here is a function of (expression, values of its axes, panel); the ca
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from forge_ray.engine import allocations, formulas
 from forge_ray.engine.allocations import Allocation, Rule
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
+from forge_ray.engine.point import key_of, touches
 from forge_ray.engine.rates import rate_returns
 from forge_ray.engine.readiness import Readiness, dates_of
 from forge_ray.kernels import bits
@@ -29,8 +31,8 @@ from forge_ray.plan import (
     WEIGHTING_PARAMETERS,
     Op,
     Plan,
-    axes_of,
     held_tickers,
+    reachable,
     resolve,
     series_key,
 )
@@ -51,6 +53,7 @@ class Evaluator:
     def __init__(self, plan: Plan, panel: Panel, cache: Cache):
         self.plan, self.panel, self.cache = plan, panel, cache
         self.n_bars = len(panel.dates)
+        self._equities: dict[int, list[int]] = {}
 
     def series(self, i: int, values: Values) -> np.ndarray | float:
         """(n_bars,) of a series, NaN where it has no value; the number itself for a constant."""
@@ -73,23 +76,46 @@ class Evaluator:
     def bits(self, i: int, values: Values) -> np.ndarray:
         """(2, n_words) packed condition: known true, known false."""
         e = self.plan.expressions[i]
-        key = ("bits", i, *(values[a] for a in axes_of(e.axes)))
+        key = ("bits", i, *key_of(values, e.axes))
         return self.cache.get(key, lambda: self._bits(i, values), n_bytes)
 
     def allocation(self, root: int, values: Values) -> Allocation:
         """The allocation of an expression, operands first, so that depth costs no recursion."""
+        if (known := self._known(root, values)) is not None:
+            return known
         for i in self._equities_below(root):
-            self.series(i, values)
+            if touches(values, self.plan.expressions[i].axes):
+                self.series(i, values)
         done: dict[int, Allocation] = {}
-        for i in self._allocations_below(root):
-            e = self.plan.expressions[i]
-            key = ("allocation", i, *(values[a] for a in axes_of(e.axes)))
-            done[i] = self.cache.get(key, lambda i=i: self._allocate(i, values, done), lambda a: a.nbytes)
+        stack = [root]
+        while stack:
+            i = stack[-1]
+            operands = [o for o in self.plan.expressions[i].operands if self.plan.expressions[o].op in ALLOCATIONS]
+            missing = [o for o in operands if o not in done and not self._note(o, values, done)]
+            if missing:
+                stack += missing
+                continue
+            stack.pop()
+            if i not in done:
+                make = partial(self._allocate, i, values, done)
+                done[i] = self.cache.get(self._allocation_key(i, values), make, lambda a: a.nbytes)
         return done[root]
+
+    def _note(self, i: int, values: Values, done: dict[int, Allocation]) -> bool:
+        if (known := self._known(i, values)) is not None:
+            done[i] = known
+        return known is not None
+
+    def _known(self, i: int, values: Values) -> Allocation | None:
+        found = self.cache.find(self._allocation_key(i, values))
+        return found if isinstance(found, Allocation) else None
+
+    def _allocation_key(self, i: int, values: Values) -> tuple:
+        return ("allocation", i, *key_of(values, self.plan.expressions[i].axes))
 
     def equity(self, i: int, values: Values) -> OwnBars:
         """The simulated equity of an allocation, as the bars of a ticker that has only closes."""
-        key = ("equity", i, *(values[a] for a in axes_of(self.plan.expressions[i].axes)))
+        key = ("equity", i, *key_of(values, self.plan.expressions[i].axes))
         levels = self.cache.get(key, lambda: self._simulated(i, values), n_bytes)
         ready = int(np.isnan(levels).sum())
         shown = np.maximum(np.arange(self.n_bars) - ready, -1)
@@ -107,7 +133,7 @@ class Evaluator:
 
     def _of_equity(self, allocation: int, metric: str, window: int, values: Values) -> np.ndarray:
         metric, window = series_key(metric, window)
-        identity = ("of equity", allocation, *(values[a] for a in axes_of(self.plan.expressions[allocation].axes)))
+        identity = ("of equity", allocation, *key_of(values, self.plan.expressions[allocation].axes))
 
         def make() -> np.ndarray:
             own = self.equity(allocation, values)
@@ -239,25 +265,14 @@ class Evaluator:
 
     # allocations
 
-    def _allocations_below(self, root: int) -> list[int]:
-        found, stack = set(), [root]
-        while stack:
-            i = stack.pop()
-            if i not in found and self.plan.expressions[i].op in ALLOCATIONS:
-                found.add(i)
-                stack.extend(self.plan.expressions[i].operands)
-        return sorted(found)
-
     def _equities_below(self, root: int) -> list[int]:
         """Series of allocations that an expression needs, innermost first: the deepest are then in the cache."""
-        seen, stack = set(), [root]
-        while stack:
-            i = stack.pop()
-            if i not in seen:
-                seen.add(i)
-                stack.extend(self.plan.expressions[i].operands)
-        expressions = self.plan.expressions
-        return sorted(i for i in seen if expressions[i].op in (Op.SERIES, Op.SCORE) and expressions[i].operands)
+        if root not in self._equities:
+            self._equities[root] = [
+                i for i in reachable(self.plan.expressions, [root])
+                if self.plan.expressions[i].op in (Op.SERIES, Op.SCORE) and self.plan.expressions[i].operands
+            ]  # fmt: skip
+        return self._equities[root]
 
     def _allocate(self, i: int, values: Values, below: Mapping[int, Allocation]) -> Allocation:
         e = self.plan.expressions[i]

@@ -10,6 +10,7 @@ from forge_ray.plan.expressions import (
     Op,
     Parameter,
     axes_of,
+    reachable,
     resolve,
 )
 from forge_ray.plan.lower import Site
@@ -37,6 +38,7 @@ __all__ = [
     "compile_plan",
     "held_tickers",
     "needs_of",
+    "reachable",
     "read_execution",
     "read_requirements",
     "readings",

@@ -1,4 +1,4 @@
-"""The compiler: trees + grid → `Plan`, once for the whole space, knowing no data.
+"""The compiler: trees + space → `Plan`, once for the whole space, knowing no data.
 
 1. Lower every tree into one interned table of expressions.
 2. Per tree choose inner axes and build the residual program (`residual.py`).
@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
@@ -23,13 +22,14 @@ from forge_ray.plan.expressions import (
     Op,
     Parameter,
     axes_of,
+    reachable,
     resolve,
 )
 from forge_ray.plan.lower import Site, lower_tree
 from forge_ray.plan.needs import Need, fields_of, held_tickers, needs_of, readings
 from forge_ray.plan.residual import Residual, residual_of
 from forge_ray.plan.settings import Execution
-from forge_ray.tree import AxisValue, Grid, Tree
+from forge_ray.tree import AxisValue, Space, Tree
 from forge_ray.tree.formulas import Formula
 
 MAX_ENUMERATED = 200_000
@@ -43,7 +43,7 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     """
 
     trees: tuple[Tree, ...]
-    grid: Grid
+    space: Space
     execution: Execution
     expressions: tuple[Expression, ...]
     roots: tuple[int, ...]
@@ -101,18 +101,18 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     def values_of(self, parameter: Parameter) -> tuple[AxisValue, ...]:
         """Every value that a parameter takes over the space."""
         if isinstance(parameter, AxisRef):
-            return self.grid.axes[parameter.axis].values
+            return self.space.axes[parameter.axis].values
         return () if parameter is None else (parameter,)
 
     def concrete_count(self, ops: tuple[Op, ...]) -> int:
         """Distinct concrete expressions of these kinds over the space.
 
-        Exact while there are at most `MAX_ENUMERATED`; beyond that the sum over expressions, which counts a concrete
-        expression twice if two axes bring it about in different places.
+        Exact for a grid while there are at most `MAX_ENUMERATED`; else the sum over expressions, which counts a
+        concrete expression twice if two axes bring it about in different places.
         """
         rows = [i for i, e in enumerate(self.expressions) if e.op in ops and e in self._reachable]
-        total = sum(self._combinations(self.expressions[i].axes) for i in rows)
-        if total > MAX_ENUMERATED or set(ops) & set(ALLOCATIONS):
+        total = sum(self.space.combinations(axes_of(self.expressions[i].axes)) for i in rows)
+        if self.space.is_sparse or total > MAX_ENUMERATED or set(ops) & set(ALLOCATIONS):
             return total
         return len(
             {self.concrete_key(i, values) for i in rows for values in self.assignments(self.expressions[i].axes)}
@@ -121,7 +121,7 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     def assignments(self, mask: int) -> Iterator[dict[int, AxisValue]]:
         """Every combination of values of the axes in a mask, lazily, last axis fastest."""
         axes = axes_of(mask)
-        for values in itertools.product(*(self.grid.axes[a].values for a in axes)):
+        for values in itertools.product(*(self.space.axes[a].values for a in axes)):
             yield dict(zip(axes, values, strict=True))
 
     def concrete_key(self, i: int, values: dict[int, AxisValue]) -> tuple:
@@ -134,21 +134,12 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
 
     def n_groups(self) -> int:
         """Groups over the whole space: combinations of outer axes, summed over trees."""
-        return sum(math.prod(len(self.grid.axes[a].values) for a in r.outer) for r in self.residuals)
+        return sum(self.space.combinations(residual.outer) for residual in self.residuals)
 
     @cached_property
     def _reachable(self) -> frozenset[Expression]:
         """Expressions that the trees as written use (cofactors add more to the table)."""
-        seen, stack = set(), list(self.roots)
-        while stack:
-            i = stack.pop()
-            if i not in seen:
-                seen.add(i)
-                stack.extend(self.expressions[i].operands)
-        return frozenset(self.expressions[i] for i in seen)
-
-    def _combinations(self, mask: int) -> int:
-        return math.prod(len(self.grid.axes[a].values) for a in axes_of(mask))
+        return frozenset(self.expressions[i] for i in reachable(self.expressions, self.roots))
 
 
 def series_key(metric: str, window: int, *tickers: str) -> tuple[str, int, *tuple[str, ...]]:
@@ -158,17 +149,17 @@ def series_key(metric: str, window: int, *tickers: str) -> tuple[str, int, *tupl
 
 
 def compile_plan(
-    trees: tuple[Tree, ...], grid: Grid, execution: Execution, formulas: Mapping[str, Formula] | None = None
+    trees: tuple[Tree, ...], space: Space, execution: Execution, formulas: Mapping[str, Formula] | None = None
 ) -> Plan:
-    """Compile a space. The grid's axes must be those of the trees' placeholders, formulas those that they name."""
+    """Compile a space. Its axes must be those of the trees' placeholders, formulas those that the trees name."""
     table, sites = ExpressionTable(), []
-    axes = {axis.id: index for index, axis in enumerate(grid.axes)}
+    axes = {axis.id: index for index, axis in enumerate(space.axes)}
     unknown_is_cash = execution.null == "cash"
     lowered = [lower_tree(tree, t, axes, table, sites, unknown_is_cash) for t, tree in enumerate(trees)]
     allocations = tuple(below for below, _ in lowered)
     roots = tuple(below[0] for below in allocations)
-    radices = tuple(len(axis.values) for axis in grid.axes)
-    residuals = tuple(residual_of(root, table, radices, unknown_is_cash) for root in roots)
+    radices = tuple(len(axis.values) for axis in space.axes)
+    residuals = tuple(residual_of(root, table, radices, unknown_is_cash, space.is_sparse) for root in roots)
     gates = tuple(gates for _, gates in lowered)
     rows = tuple(table.rows)
-    return Plan(trees, grid, execution, rows, roots, allocations, gates, residuals, tuple(sites), dict(formulas or {}))
+    return Plan(trees, space, execution, rows, roots, allocations, gates, residuals, tuple(sites), dict(formulas or {}))

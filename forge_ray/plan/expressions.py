@@ -10,7 +10,7 @@ a ranking, a weight). Masks are Python integers, one bit per axis of the grid.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -103,4 +103,20 @@ def resolve(parameters: tuple[Parameter, ...], values: Mapping[int, AxisValue]) 
 
 def axes_of(mask: int) -> tuple[int, ...]:
     """Indices of the axes in a mask, ascending."""
-    return tuple(axis for axis in range(mask.bit_length()) if mask >> axis & 1)
+    axes = []
+    while mask:
+        lowest = mask & -mask
+        axes.append(lowest.bit_length() - 1)
+        mask ^= lowest
+    return tuple(axes)
+
+
+def reachable(expressions: Sequence[Expression], roots: Iterable[int]) -> list[int]:
+    """Expressions that some roots need, themselves included, operands before users."""
+    seen, stack = set(), list(roots)
+    while stack:
+        i = stack.pop()
+        if i not in seen:
+            seen.add(i)
+            stack.extend(expressions[i].operands)
+    return sorted(seen)

@@ -47,11 +47,20 @@ class _TooManyCofactorsError(Exception):
     pass
 
 
-def residual_of(root: int, table: ExpressionTable, radices: tuple[int, ...], unknown_is_cash: bool) -> Residual:
-    """Choose inner axes for a root allocation and build its program. radices : values per axis of the grid."""
+def residual_of(
+    root: int, table: ExpressionTable, radices: tuple[int, ...], unknown_is_cash: bool, is_sparse: bool = False
+) -> Residual:
+    """Choose inner axes for a root allocation and build its program.
+
+    radices : values per axis of the space. is_sparse : branches rarely share outer values, so cofactors beside the one
+    in force would be for nothing; all axes are inner, or none.
+    """
     expression = table.rows[root]
     candidates = axes_of(expression.bit_axes & ~expression.value_axes)
     inner = 0
+    if is_sparse:
+        whole = 0 if expression.value_axes else expression.bit_axes
+        return _Builder(table, whole if _fits(root, table, whole, unknown_is_cash) else 0, unknown_is_cash).build(root)
     for axis in sorted(candidates, key=lambda a: (-radices[a], a)):
         if _fits(root, table, inner | 1 << axis, unknown_is_cash):
             inner |= 1 << axis

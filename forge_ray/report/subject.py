@@ -43,9 +43,8 @@ class Subject:
 
     @cached_property
     def dimensions(self) -> tuple[str, ...]:
-        """What tells branches apart: the tree, if there are several, and the axes, in the order of the job."""
-        several = (TREE,) if len(self.sweep.trees) > 1 else ()
-        return (*several, *(axis.id for axis in self.sweep.grid.axes))
+        """Columns that tell branches apart: the tree, if there are several, and the axes, in the order of the job."""
+        return tuple(self.run.dimensions)
 
     @cached_property
     def rows(self) -> pl.DataFrame:

@@ -39,11 +39,11 @@ def tree_sweep(path: str | Path, data: str | None, settings: Iterable[str] = ())
 def branch_sweep(run: Run, branch: int) -> Sweep:
     """The sweep of one branch of a run: its concrete tree, everything else as in the run."""
     sweep = run.sweep()
-    if not 0 <= branch < sweep.grid.size:
-        raise InputError([Problem(f"branch {branch}", f"not in this space; allowed: 0 to {sweep.grid.size - 1:,}")])
-    tree, values = sweep.grid[branch]
+    if not 0 <= branch < sweep.space.size:
+        raise InputError([Problem(f"branch {branch}", f"not in this space; allowed: 0 to {sweep.space.size - 1:,}")])
+    tree, values = sweep.space[branch]
     filled = fill(sweep.trees[tree], values)
-    return replace(sweep, trees=(filled,), tree_names=(sweep.tree_names[tree],), grid=Grid((), (frozenset(),)))
+    return replace(sweep, trees=(filled,), tree_names=(sweep.tree_names[tree],), space=Grid((), (frozenset(),)))
 
 
 def explain_decision(sweep: Sweep, day: date | None) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Prepared:
 
 def prepare(sweep: Sweep) -> Prepared:
     """Compile, load, bind. Raises `InputError` for anything that cannot work; leaves nothing behind."""
-    plan = compile_plan(sweep.trees, sweep.grid, sweep.execution, sweep.formulas)
+    plan = compile_plan(sweep.trees, sweep.space, sweep.execution, sweep.formulas)
     source = sweep.data
     wanted, carried = read_histories(
         source.source,
@@ -115,8 +115,8 @@ def _carried(sweep: Sweep, plan: Plan) -> dict[str, str]:
 
 def prepare_branch(sweep: Sweep) -> Prepared:
     """Like `prepare`, for a sweep of one branch. Raises `InputError` for one of several."""
-    if sweep.grid.size != 1:
-        raise InputError([Problem("axes", f"{sweep.grid.size:,} branches; allowed: one")])
+    if sweep.space.size != 1:
+        raise InputError([Problem("axes", f"{sweep.space.size:,} branches; allowed: one")])
     return prepare(sweep)
 
 
@@ -136,13 +136,13 @@ def execute(
     fresh : throw an existing run of the same sweep away first. sink : ``"sqlite"`` keeps the rows in a SQLite table.
     """
     began = time.perf_counter()
-    grid = prepared.bound.plan.grid
+    space = prepared.bound.plan.space
     check_capacity(prepared, out)
     root = Path(out)
     if fresh:
         _remove(root, prepared, take_over)
     store = LocalStore.create_or_open(
-        root, prepared.run_id, prepared.spec, block_size or block_size_for(grid.size), grid.size, take_over=take_over
+        root, prepared.run_id, prepared.spec, block_size or block_size_for(space.size), space.size, take_over=take_over
     )
     with closing(store):
         market = history_table(prepared.histories) if prepared.histories else None
@@ -173,7 +173,7 @@ def block_size_for(size: int) -> int:
 
 def check_capacity(prepared: Prepared, out: str | Path) -> None:
     """Refuse what cannot fit on the disk, before any work. Raises `CapacityError` with the count."""
-    size = prepared.bound.plan.grid.size
+    size = prepared.bound.plan.space.size
     existing = next(p for p in (Path(out).absolute(), *Path(out).absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free
     if size * BYTES_PER_ROW > free:
@@ -204,7 +204,7 @@ def _compute(
 ) -> int:
     """Evaluate and commit the missing blocks; returns how many branches that were."""
     bound, computed = prepared.bound, 0
-    total = bound.plan.grid.admitted
+    total = bound.plan.space.admitted
     blocks = (Work(lo, hi, str(store.epoch), str(store.path)) for lo, hi in store.missing())
     with closing(executor.run(bound, blocks)) as finished:
         for done in finished:
@@ -242,8 +242,8 @@ def _remove(root: Path, prepared: Prepared, take_over: bool) -> None:
     """Throw the run's folder away, holding its lock so that nobody else is writing there."""
     path = root / prepared.run_id
     if path.exists():
-        grid = prepared.bound.plan.grid
+        space = prepared.bound.plan.space
         with closing(
-            LocalStore.create_or_open(root, prepared.run_id, prepared.spec, 1, grid.size, take_over=take_over)
+            LocalStore.create_or_open(root, prepared.run_id, prepared.spec, 1, space.size, take_over=take_over)
         ):
             shutil.rmtree(path)

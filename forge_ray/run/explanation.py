@@ -7,6 +7,7 @@ from typing import Any
 from forge_ray.engine import Cache, Limit, condition_rates, projected_bytes, projected_seconds
 from forge_ray.plan import ALLOCATIONS, Execution, Op, unit_warnings
 from forge_ray.run.execution import Prepared, block_size_for
+from forge_ray.tree import Grid
 
 MAX_RUNGS = 8
 
@@ -14,9 +15,9 @@ MAX_RUNGS = 8
 def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any]:
     """The explanation as plain JSON values. `workers` and `cache_bytes` are those the run would use."""
     sweep, bound = prepared.sweep, prepared.bound
-    plan, panel, grid = bound.plan, bound.panel, bound.plan.grid
-    block_size = block_size_for(grid.size)
-    n_blocks = -(-grid.size // block_size)
+    plan, panel, space = bound.plan, bound.panel, bound.plan.space
+    block_size = block_size_for(space.size)
+    n_blocks = -(-space.size // block_size)
     rates = condition_rates(bound, Cache(cache_bytes))
     warnings = unit_warnings(plan)
     warnings += [f"{r.condition}: never true" for r in rates if r.most == 0.0]
@@ -24,10 +25,11 @@ def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any
     return {
         "name": sweep.name,
         "run_id": prepared.run_id,
-        "branches": grid.admitted,
-        "numbers": grid.size,
+        "branches": space.admitted,
+        "numbers": space.size,
         "trees": len(plan.trees),
-        "axes": {axis.id: len(axis.values) for axis in grid.axes},
+        "axes": {axis.id: len(axis.values) for axis in space.axes} if isinstance(space, Grid) else {},
+        **({} if isinstance(space, Grid) else {"around": str(space)}),
         "series": plan.concrete_count((Op.SERIES,)),
         "conditions": plan.concrete_count((Op.COMPARE,)),
         "allocations": plan.concrete_count(ALLOCATIONS),

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
+from functools import cached_property, reduce
 from operator import and_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge_ray import jsontext
 from forge_ray.catalog import METRIC_BY_NAME, METRICS, SEGMENTS
-from forge_ray.engine import METRIC_COLUMNS
+from forge_ray.engine import METRIC_COLUMNS, dimensions
 from forge_ray.errors import InputError, Problem, unknown
 from forge_ray.store import LocalStore
 from forge_ray.sweep import Sweep, parse_job
-from forge_ray.tree import Where, fill, from_canonical, parse_tree, to_json
-from forge_ray.tree.formulas import read_formula
-from forge_ray.tree.reader import Definitions
+from forge_ray.tree import Where, fill, to_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,15 +37,11 @@ class Run:
         """The sweep that the run executes, read again from the job that was kept."""
         return parse_job(jsontext.parse(self.store.job.decode()), folder=self.store.path)
 
-    @property
-    def definitions(self) -> Definitions:
-        """The formulas that the trees refer to; lists are in place."""
-        formulas = self.spec.get("formulas", {})
-        return Definitions({name: read_formula(text) for name, text in formulas.items()})
-
-    @property
-    def axes(self) -> list[str]:
-        return list(self.spec["axis_order"])
+    @cached_property
+    def dimensions(self) -> list[str]:
+        """Columns that tell branches apart."""
+        fields = dimensions(self.sweep().space)
+        return [*(["tree"] if self.spec["tree_names"] else []), *(field.name for field in fields)]
 
     @property
     def has_split(self) -> bool:
@@ -72,7 +66,7 @@ class Run:
 
     def _text_columns(self) -> list[str]:
         swept = [name for name, values in self.spec["axes"].items() if isinstance(values[0], str)]
-        return ["tree", "path", "status", "failed_requirements", *swept]
+        return ["tree", "changes", "path", "status", "failed_requirements", *swept]
 
     def metric(self, by: str | None) -> str:
         """The metric column to rank by."""
@@ -86,14 +80,13 @@ class Run:
         row = self.store.row(branch) if 0 <= branch < self.store.size else None
         if row is None:
             raise InputError([Problem(f"branch {branch}", self._why_missing(branch))])
-        tree = self.spec["tree_names"].index(row["tree"]) if "tree" in row else 0
-        template = parse_tree(from_canonical(self.spec["trees"][tree]), definitions=self.definitions)
-        used = template.axes()
-        values = {name: row[name] for name in self.axes if name in used}
+        sweep = self.sweep()
+        tree, values = sweep.space[branch]
         return {
             "branch": branch,
             **({"tree_name": row["tree"]} if "tree" in row else {}),
-            "values": values,
+            "values": sweep.space.apart(branch),
+            **({"changes": row["changes"]} if "changes" in row else {}),
             "status": row["status"],
             "passed": row["passed"],
             "failed_requirements": [name for name in row["failed_requirements"].split("; ") if name],
@@ -105,7 +98,7 @@ class Run:
                 for m in METRICS
                 if row[f"{segment}_{m.name}"] is None
             },
-            "tree": to_json(fill(template, values)),
+            "tree": to_json(fill(sweep.trees[tree], values)),
         }
 
     def _why_missing(self, branch: int) -> str:

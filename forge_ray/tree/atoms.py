@@ -132,12 +132,13 @@ def _said_by_slots(node: Node) -> Iterator[tuple[str, str, Fields]]:
     slots = ("then", "else") if any(slot.name == "then" for slot in node.slots) else ("next",)
     for slot in slots:
         places = {name: slot_field(name, slot) for name in WEIGHTING_FIELDS}
-        own = {name: place for name, place in places.items() if node.get(place) is not None}
         rule, window, low, high, fallback = (node.get(place) for place in places.values())
+        at = places.pop("cappedFallback")
         if rule is not None and rule != Weighting.EQUAL:
+            own = {name: place for name, place in places.items() if node.get(place) is not None}
             yield "weighting", weighting_phrase(rule, window, low, high), own
         if fallback is not None:
-            yield "hold", f"hold {value_phrase(fallback)}", {"ticker": own["cappedFallback"]}
+            yield "hold", f"hold {value_phrase(fallback)}", {"ticker": at}
 
 
 def _own(node: Node, *names: str) -> dict[str, str]:

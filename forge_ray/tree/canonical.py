@@ -10,6 +10,8 @@ import hashlib
 import json
 from typing import Any
 
+import msgspec
+
 from forge_ray.tree.nodes import (
     Condition,
     ConditionList,
@@ -90,8 +92,10 @@ def _line_json(line: Condition | DateCondition) -> dict[str, Any]:
         to = {"month": _value(line.to_month), "day": _value(line.to_day)}
         return data | {"metric": "Date", "dateMonth": _value(line.month), "dateDay": _value(line.day), "dateTo": to}
     data |= {**_series_json(line.left, ""), "comparator": _value(line.comparator)}
-    if isinstance(line.right, Series):
-        data |= {"expanded": True, **_series_json(line.right, "right")}
+    if isinstance(line.right, Series):  # one over several tickers inherits them: there is no other way to have them
+        inherits = isinstance(line.right.subject, Several)
+        right = msgspec.structs.replace(line.right, subject="") if inherits else line.right
+        data |= {"expanded": True, **_series_json(right, "right")}
     else:
         data["threshold"] = _value(line.right)
     if line.for_days != 1:

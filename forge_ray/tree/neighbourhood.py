@@ -14,18 +14,19 @@ at most half of it; the others come from a permutation of the remaining numbers,
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from forge_ray.errors import CapacityError, Problem
 from forge_ray.tree.mixing import GOLDEN, Permutation, mixed
 from forge_ray.tree.phrases import value_phrase
-from forge_ray.tree.space import Axis, Term
+from forge_ray.tree.space import Axis, Grid, Term
 from forge_ray.tree.values import AxisValue
 
 MAX_SIZE = 2**62
@@ -57,8 +58,16 @@ class Around(ABC):
         """Value indices (n_branches, n_axes), int64, of branch numbers."""
 
     @abstractmethod
+    def combinations(self, axes: Iterable[int]) -> int:
+        """Combinations of values of some axes that occur, at most."""
+
+    @abstractmethod
     def canonical(self) -> dict[str, Any]:
-        """What tells the space from others with the same axes."""
+        """What identifies the space beside its axes."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """The space in words."""
 
     @property
     def admitted(self) -> int:
@@ -77,6 +86,11 @@ class Around(ABC):
             raise IndexError(f"branch {branch}; allowed: 0 to {self.size - 1:,}")
         (digits,) = self.digits(self.terms[0], np.array([branch], np.int64))
         return 0, {axis.id: axis.values[d] for axis, d in zip(self.axes, digits, strict=True)}
+
+    def apart(self, branch: int) -> dict[str, AxisValue]:
+        """What tells a branch from others: the values by axis id in which it differs from the tree as written."""
+        _, values = self[branch]
+        return {a.id: values[a.id] for a, b in zip(self.axes, self.base, strict=True) if values[a.id] != a.values[b]}
 
     def changes(self, digits: np.ndarray) -> str:
         """In words, what one row of value indices changes: ``RSI(SPY,10) > 79: threshold 81; …``."""
@@ -132,7 +146,19 @@ class Neighbourhood(Around):
 
     def canonical(self) -> dict[str, Any]:
         drawn = {} if self.n_sampled is None else {"sample": self.n_sampled, "seed": self.seed}
-        return {"kind": "neighbourhood", "changes": self.most, "base": list(self.base), **drawn}
+        design = {"kind": "neighbourhood", "changes": self.most, "base": list(self.base), **drawn}
+        return {"where": [], "design": design}
+
+    def __str__(self) -> str:
+        drawn = f", {self.size - 1:,} of {self.total - 1:,} branches" if self.size < self.total else ""
+        return f"the tree as written and up to {self.most} of {len(self.axes):,} numbers changed{drawn}"
+
+    def combinations(self, axes: Iterable[int]) -> int:
+        ways = [1] + [0] * self.most
+        for others in (self._others[a] for a in axes):
+            for k in range(self.most, 0, -1):
+                ways[k] += ways[k - 1] * others
+        return min(self.size, sum(ways))
 
     def _change(self, digits: np.ndarray, rows: np.ndarray, n_changes: int, rest: np.ndarray) -> None:
         """Put n changes into some rows of value indices; `rest` numbers them among all branches with n changes."""
@@ -224,4 +250,15 @@ class Jitter(Around):
         return digits
 
     def canonical(self) -> dict[str, Any]:
-        return {"kind": "jitter", "base": list(self.base), "sample": self.n_sampled, "seed": self.seed}
+        design = {"kind": "jitter", "base": list(self.base), "sample": self.n_sampled, "seed": self.seed}
+        return {"where": [], "design": design}
+
+    def __str__(self) -> str:
+        return f"the tree as written and {self.n_sampled:,} branches with all of {len(self.axes):,} numbers jittered"
+
+    def combinations(self, axes: Iterable[int]) -> int:
+        return min(self.size, math.prod(len(self.axes[a].values) for a in axes))
+
+
+Space: TypeAlias = Grid | Neighbourhood | Jitter
+"""All branches of a search, by number."""

@@ -26,7 +26,9 @@ from forge_ray.tree.nodes import (
 _SIGNS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">=", "crossAbove": "crosses above", "crossBelow": "crosses below"}
 SHORT_NAMES = {indicator.name: min((indicator.name, *indicator.aliases), key=len) for indicator in INDICATORS}
 _LONG_NAMES = {spelling: SHORT_NAMES[i.name] for i in INDICATORS for spelling in (i.name, *i.aliases)}
-_NAME = re.compile("|".join(rf"\b{re.escape(name)}(?=\()" for name in sorted(_LONG_NAMES, key=len, reverse=True)))
+_NAME = re.compile(
+    "(" + "|".join(rf"\b{re.escape(name)}" for name in sorted(_LONG_NAMES, key=len, reverse=True)) + r")(?=\s*\()"
+)
 
 
 def value_phrase(value: Value | None) -> str:
@@ -99,6 +101,10 @@ def weighting_phrase(rule: Value, window: Value | None, low: Value | None, high:
 
 def normal_phrase(text: str) -> str:
     """A phrase as people write it, in the spelling used here: short names, no blanks within parentheses."""
-    text = re.sub(r"\s+", " ", text.strip())
-    text = re.sub(r"\s*([(,])\s*|\s+(\))", lambda m: m[1] or m[2], text)
-    return _NAME.sub(lambda m: _LONG_NAMES[m[0]], text)
+    between_and_names = _NAME.split(
+        re.sub(r"\s+", " ", text.strip())
+    )  # names may have blanks and parentheses of their own
+    return "".join(
+        _LONG_NAMES[part] if k % 2 else re.sub(r"\s*([(,])\s*|\s+(\))", lambda m: m[1] or m[2], part)
+        for k, part in enumerate(between_and_names)
+    )

@@ -6,32 +6,43 @@ default counts as present. ``positions`` addresses the only ticker of a position
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from forge_ray.errors import Problem, listed, nearest, shown, step
 from forge_ray.tree.domains import Domain, domain_of
-from forge_ray.tree.nodes import Placeholder, Tree, Value, map_values, node_fields, settled
+from forge_ray.tree.nodes import Node, Placeholder, Tree, Value, map_values, node_fields, settled
 from forge_ray.tree.values import AxisValue
 
+Refusal: TypeAlias = tuple[str, str, str]
+"""(path, axis, why) of a place that an axis cannot take."""
 
-def address(tree: Tree, path: str, axis: str) -> Tree:
-    """The tree with a placeholder of `axis` at `path`. Raises ValueError if the path matches no field or is taken."""
-    node_id, _, field = path.partition(".")
-    index = next((i for i, node in enumerate(tree.nodes) if node.id == node_id), None)
-    if index is None:
-        raise ValueError(f"no node {shown(node_id)}{nearest(node_id, [node.id for node in tree.nodes])}")
-    node = tree.nodes[index]
+
+def address(tree: Tree, places: Iterable[tuple[str, str]]) -> tuple[Tree, list[Refusal]]:
+    """The tree with placeholders at (path, axis) places, and those whose path leads nowhere or is taken."""
+    nodes, refused = list(tree.nodes), []
+    index_of = {node.id: index for index, node in reversed(list(enumerate(nodes)))}
+    for path, axis in places:
+        node_id, _, field = path.partition(".")
+        try:
+            if node_id not in index_of:
+                raise ValueError(f"no node {shown(node_id)}{nearest(node_id, index_of)}")
+            nodes[index_of[node_id]] = _swept(nodes[index_of[node_id]], field, axis)
+        except ValueError as error:
+            refused.append((path, axis, str(error)))
+    return Tree(tuple(nodes)), refused
+
+
+def _swept(node: Node, field: str, axis: str) -> Node:
     fields = dict(node_fields(node))
     field = "positions[0]" if field == "positions" and len(node.positions) == 1 else field
     if field not in fields:
-        raise ValueError(
-            f"no field {shown(field)} in node {shown(node_id)}{nearest(field, fields)}; allowed: {listed(fields)}"
-        )
+        hint = nearest(field, fields)
+        raise ValueError(f"no field {shown(field)} in node {shown(node.id)}{hint}; allowed: {listed(fields)}")
     if isinstance(taken := fields[field], Placeholder):
         raise ValueError(f"already swept by axis {taken.axis!r}; a field has one axis")
     swept = Placeholder(axis, taken)
-    replaced = map_values(node, lambda name, value: swept if name == field else value)
-    return Tree(tree.nodes[:index] + (replaced,) + tree.nodes[index + 1 :])
+    return map_values(node, lambda name, value: swept if name == field else value)
 
 
 def uses(tree: Tree) -> Iterator[tuple[str, str, Domain, Placeholder]]:

@@ -1,18 +1,18 @@
 """Spaces: a branch is a number, and the space maps it to values and back in O(1).
 
-A `Space` is what the rest of the program needs of one; spaces around one tree stand in `neighbourhood.py`. A `Grid` is
-a sum over trees of mixed-radix products, the last axis fastest. Constraints leave holes: numbers keep their place in
-the full product, `admitted` counts what is left, exactly and without enumerating the product.
+A `Grid` is a sum over trees of mixed-radix products, the last axis fastest. Constraints leave holes: numbers keep their
+place in the full product, `admitted` counts what is left, exactly and without enumerating the product. The spaces of
+`neighbourhood.py` are around one tree and have the same methods.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -47,53 +47,12 @@ class Term:
     size: int
 
 
-class Space(Protocol):
-    """All branches of a search, by number.
-
-    is_sparse : branches rarely share the values of most axes. size : branch numbers, holes included, exact.
-    admitted : branches without the holes.
-    """
-
-    is_sparse: ClassVar[bool]
-
-    @property
-    def axes(self) -> tuple[Axis, ...]: ...
-
-    @property
-    def terms(self) -> tuple[Term, ...]: ...
-
-    @property
-    def size(self) -> int: ...
-
-    @property
-    def admitted(self) -> int: ...
-
-    def admits(self, term: Term, branches: np.ndarray) -> np.ndarray:
-        """Which branches of a term are no holes, as a bool array."""
-        ...
-
-    def digits(self, term: Term, branches: np.ndarray) -> np.ndarray:
-        """Value indices (n_branches, n_axes of the term), int64, of branch numbers that lie in the term."""
-        ...
-
-    def index(self, tree: int, values: Mapping[str, AxisValue]) -> int:
-        """The branch with these values, the inverse of ``space[i]``."""
-        ...
-
-    def __getitem__(self, branch: int) -> tuple[int, dict[str, AxisValue]]:
-        """(tree, values by axis id) of a branch. Raises IndexError outside the space."""
-        ...
-
-    def canonical(self) -> dict[str, Any]:
-        """What tells it from a plain grid over the same axes."""
-        ...
-
-
 @dataclass(frozen=True)
 class Grid:
     """Sum over `n_trees` trees of products of axes.
 
     axes : in the order of the job. uses : per tree, the ids of the axes that it uses.
+    is_sparse : whether branches rarely share the values of most axes.
     """
 
     axes: tuple[Axis, ...]
@@ -128,11 +87,13 @@ class Grid:
         raise IndexError(f"branch {branch}; allowed: 0 to {self.size - 1:,}")
 
     def digits(self, term: Term, branches: np.ndarray) -> np.ndarray:
+        """Value indices (n_branches, n_axes of the term), int64, of branch numbers that lie in the term."""
         local = branches - term.first
         columns = [(local // stride) % len(self.axes[a].values) for a, stride in self._strides(term)]
         return np.stack(columns, axis=1) if columns else np.empty((len(branches), 0), np.int64)
 
     def __getitem__(self, branch: int) -> tuple[int, dict[str, AxisValue]]:
+        """(tree, values by axis id) of a branch. Raises IndexError outside the space."""
         term = self.term_of(branch)
         local = branch - term.first
         values = {}
@@ -141,12 +102,18 @@ class Grid:
             values[axis.id] = axis.values[local // stride % len(axis.values)]
         return term.tree, values
 
+    def apart(self, branch: int) -> dict[str, AxisValue]:
+        """What tells a branch from others of its tree: its values by axis id."""
+        return self[branch][1]
+
     def index(self, tree: int, values: Mapping[str, AxisValue]) -> int:
+        """The branch with these values, the inverse of ``space[i]``."""
         term = self.terms[tree]
         places = ((self.axes[a], stride) for a, stride in self._strides(term))
         return term.first + sum(axis.values.index(values[axis.id]) * stride for axis, stride in places)
 
     def admits(self, term: Term, branches: np.ndarray) -> np.ndarray:
+        """Which branches of a term the constraints admit, as a bool array."""
         return self._mask(term, self._where_of(term), self.digits(term, branches))
 
     def sample(self, n: int, seed: int) -> np.ndarray:
@@ -163,8 +130,13 @@ class Grid:
                 break
         return np.array(sorted(found), np.int64)
 
+    def combinations(self, axes: Iterable[int]) -> int:
+        """Combinations of values of some axes that occur, holes included."""
+        return math.prod(len(self.axes[a].values) for a in axes)
+
     def canonical(self) -> dict[str, Any]:
-        return {}
+        """What identifies the space beside its axes."""
+        return {"where": [where.text for where in self.where]}
 
     def _strides(self, term: Term) -> list[tuple[int, int]]:
         """(axis, distance between branches that differ by one step of it) for every axis of a term."""

@@ -47,9 +47,10 @@ def _branch(prepared: Prepared, branch: int) -> dict[str, Any]:
 
 
 def _name(prepared: Prepared, branch: int) -> str:
-    tree, values = prepared.bound.plan.grid[branch]
+    space = prepared.bound.plan.space
+    tree, _ = space[branch]
     several = [prepared.bound.tree_names[tree]] if len(prepared.sweep.trees) > 1 else []
-    settings = [f"{name} {label(value)}" for name, value in values.items()]
+    settings = [f"{name} {label(value)}" for name, value in space.apart(branch).items()]
     return plain(short(", ".join([f"branch {branch}", *several, *settings]), MAX_NAME))
 
 

@@ -17,6 +17,7 @@ import polars as pl
 from forge_ray.catalog import METRIC_BY_NAME
 from forge_ray.report.panel import Panel, label, metric_label, numbers, plain, short, tick_format
 from forge_ray.report.subject import STUDIED, TREE, Subject
+from forge_ray.tree import Grid
 
 MAX_CELLS = 12_000
 MAX_DIMENSIONS = 12
@@ -89,7 +90,8 @@ def group_limit(sizes: Sequence[int]) -> int:
 
 def _candidates(subject: Subject) -> dict[str, tuple[Any, ...]]:
     trees = {TREE: subject.sweep.tree_names} if TREE in subject.dimensions else {}
-    found = {**trees, **{axis.id: axis.values for axis in subject.sweep.grid.axes}}
+    axes = subject.sweep.space.axes if isinstance(subject.sweep.space, Grid) else ()
+    found = {**trees, **{axis.id: axis.values for axis in axes}}
     return {name: values for name, values in found.items() if len(values) > 1}
 
 

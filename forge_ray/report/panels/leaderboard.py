@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
+
 from forge_ray.report.panel import Panel, label, metric_label, metric_text
-from forge_ray.report.subject import TREE, Subject
+from forge_ray.report.subject import Subject
 
 SHOWN = 20
 COLUMNS = ("sharpe", "cagr", "max_drawdown", "time_in_market", "trades")
@@ -18,7 +20,7 @@ def leaderboard(subject: Subject) -> Panel:
         "metric": metric_label(subject.metric),
         "of_passed": subject.any_passed,
         "dimensions": subject.dimensions,
-        "text_columns": [name for name in subject.dimensions if name == TREE or _is_text(subject, name)],
+        "text_columns": [name for name in subject.dimensions if _is_text(subject, name)],
         "metrics": [name.replace("_", " ") for name in COLUMNS],
         "segments": ["IS", "OOS"] if subject.run.has_split else [],
         "rows": [_row(subject, row) for row in rows],
@@ -37,4 +39,4 @@ def _row(subject: Subject, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_text(subject: Subject, name: str) -> bool:
-    return any(axis.id == name and axis.array.dtype.kind == "U" for axis in subject.sweep.grid.axes)
+    return subject.rows.schema[name] == pl.String

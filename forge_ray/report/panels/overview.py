@@ -11,7 +11,7 @@ from forge_ray.catalog import METRIC_BY_NAME
 from forge_ray.report.panel import Panel, label, metric_label, metric_text
 from forge_ray.report.subject import Subject
 from forge_ray.run import sharpe_by_luck
-from forge_ray.tree import Axis
+from forge_ray.tree import Axis, Grid
 
 MAX_VALUES = 12
 MAX_NAMES = 40
@@ -21,15 +21,17 @@ def overview(subject: Subject) -> Panel:
     """The run in words."""
     sweep, store = subject.sweep, subject.run.store
     counts = store.counts()
+    axes = sweep.space.axes if isinstance(sweep.space, Grid) else ()
     words = {
         "run_id": store.run_id,
         "benchmark": sweep.benchmark,
-        "axes": [(axis.id, len(axis.values), _values(axis)) for axis in sweep.grid.axes],
-        "where": [where.text for where in sweep.grid.where],
+        "axes": [(axis.id, len(axis.values), _values(axis)) for axis in axes],
+        "around": None if isinstance(sweep.space, Grid) else str(sweep.space),
+        "where": sweep.space.canonical()["where"],
         "trees": len(sweep.trees),
         "tree_names": _listed(sweep.tree_names),
-        "size": sweep.grid.size,
-        "total": sweep.grid.admitted,
+        "size": sweep.space.size,
+        "total": sweep.space.admitted,
         "branches": counts["branches"],
         "passed": counts["passed"],
         "distinct": subject.distinct,
