@@ -20,6 +20,7 @@ from forge_ray.errors import InputError, Problem, shown
 from forge_ray.run import Executor, Result, Run, branch_sweep, execute, explain_decision, prepare, tree_sweep
 from forge_ray.run import backtest as run_backtest
 from forge_ray.run import explain as explain_plan
+from forge_ray.run import needle as run_needle
 from forge_ray.sweep import Sweep, parse_job, read_job
 from forge_ray.tree import atoms_of, parse_tree
 
@@ -113,6 +114,18 @@ def backtest(tree: Path, out: Path, *, data: str | None, settings: list[str], as
 
 def today(tree: Path, *, data: str | None, settings: list[str], as_json: bool) -> None:
     _show_decision(tree_sweep(tree, data, settings), None, as_json)
+
+
+def needle(
+    tree: Path, design: dict[str, Any], *, data: str | None, out: Path, local: bool, address: str | None,
+    workers: int | None, settings: list[str], as_json: bool,
+) -> None:  # fmt: skip
+    as_written = tree_sweep(tree, data, settings)
+    around = tree_sweep(tree, data, [*settings, f"design={jsontext.write(design)}"])
+    executor = _executor(local, address, workers, workers or os.cpu_count() or 1)
+    with text.ProgressDisplay() as display:
+        found = run_needle(as_written, around, executor, out, on_progress=display.update)
+    print(jsontext.write(found) if as_json else "\n".join(text.needle_lines(found)))
 
 
 def _day(value: str, place: str) -> date:

@@ -33,6 +33,11 @@ RunArgument = Annotated[Path, typer.Argument(help="Folder of a run, such as runs
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the job.")]
 
+OutOption = Annotated[Path, typer.Option(help="Where runs are stored.", file_okay=False)]
+LocalOption = Annotated[bool, typer.Option("--local", help="In this process, on threads, without Ray.")]
+AddressOption = Annotated[str | None, typer.Option(help="Ray cluster to join; default RAY_ADDRESS, else embedded.")]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; default one per CPU.")]
+
 INTERRUPTED, TERMINATED = 130, 143
 
 
@@ -68,12 +73,10 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
 @app.command()
 def run(
     job: JobArgument,
-    out: Annotated[Path, typer.Option(help="Where runs are stored.", file_okay=False)] = Path("runs"),
-    local: Annotated[bool, typer.Option("--local", help="In this process, on threads, without Ray.")] = False,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster to join; default RAY_ADDRESS, else embedded.")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Workers; default one per CPU.")] = None,
+    out: OutOption = Path("runs"),
+    local: LocalOption = False,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an existing run of this job away first.")] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help="Take the run from a driver that hangs.")] = False,
     sink: Annotated[str | None, typer.Option(help="sqlite: keep the rows in RUN/results.sqlite too.")] = None,
@@ -224,6 +227,35 @@ def today(
     from forge_ray.cli import commands
 
     commands.today(tree, data=data, settings=settings, as_json=as_json)
+
+
+@app.command()
+def needle(
+    tree: TreeArgument,
+    neighbours: Annotated[int, typer.Option(min=1, help="How many, all single changes among them.")] = 100_000,
+    changes: Annotated[int, typer.Option(min=1, max=3, help="Numbers that a neighbour changes at most.")] = 3,
+    window: Annotated[str, typer.Option(help="How far windows move.")] = "±20%",
+    threshold: Annotated[str, typer.Option(help="How far thresholds move.")] = "±5%",
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 1,
+    data: DataOption = None,
+    out: OutOption = Path("runs"),
+    local: LocalOption = False,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    settings: SetOption = [],
+    as_json: JsonOption = False,
+) -> None:
+    """Plateau or needle: a tree among its neighbours, its fragile conditions, days decided by a hair."""
+    from forge_ray.cli import commands
+
+    design = {
+        "kind": "neighbourhood", "changes": changes, "window": window, "threshold": threshold, "sample": neighbours,
+        "seed": seed,
+    }  # fmt: skip
+    commands.needle(
+        tree, design, data=data, out=out, local=local, address=address, workers=workers, settings=settings,
+        as_json=as_json,
+    )  # fmt: skip
 
 
 @app.command()

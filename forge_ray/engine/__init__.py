@@ -3,6 +3,7 @@
 from forge_ray.engine.bind import BoundPlan, Limit, bind
 from forge_ray.engine.block import evaluate, kernels_of, warm_kernels
 from forge_ray.engine.cache import Cache
+from forge_ray.engine.closeness import nearest_flips
 from forge_ray.engine.conditions import ConditionRate, condition_rates
 from forge_ray.engine.costs import projected_bytes, projected_seconds
 from forge_ray.engine.decision import Decision, decision_at
@@ -30,6 +31,7 @@ __all__ = [
     "evaluate",
     "kernel_cache",
     "kernels_of",
+    "nearest_flips",
     "projected_bytes",
     "projected_seconds",
     "schema",

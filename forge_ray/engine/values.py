@@ -71,7 +71,7 @@ class Evaluator:
 
     def seen(self, i: int, values: Values) -> np.ndarray:
         """(n_bars,) of a series as the decision of each bar sees it."""
-        return self._delayed(np.asarray(self.series(i, values)))
+        return self._delayed(np.broadcast_to(self.series(i, values), (self.n_bars,)))
 
     def bits(self, i: int, values: Values) -> np.ndarray:
         """(2, n_words) packed condition: known true, known false."""

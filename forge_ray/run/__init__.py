@@ -4,6 +4,7 @@ from forge_ray.run.backtest import backtest
 from forge_ray.run.deciding import branch_sweep, explain_decision, tree_sweep
 from forge_ray.run.execution import Executor, Prepared, Progress, Result, execute, prepare, sharpe_by_luck
 from forge_ray.run.explanation import explain
+from forge_ray.run.needle import needle
 from forge_ray.run.reading import Run
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "execute",
     "explain",
     "explain_decision",
+    "needle",
     "prepare",
     "sharpe_by_luck",
     "tree_sweep",
