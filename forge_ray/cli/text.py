@@ -245,10 +245,10 @@ def needle_lines(found: Mapping[str, Any]) -> list[str]:
         "most fragile: Sharpe ratio that the worst single change leaves (median over its changes)",
         *(_fragile_line(atom) for atom in found["atoms"]),
         "",
-        f"{days['by_a_hair']:.1%} of {days['decisions']:,} decisions by a hair: a comparison was within "
+        f"{days['by_a_hair']:.1%} of {days['decisions']:,} decisions by a hair: some comparison within "
         f"{days['hair']:g} of what its livelier side moves from one bar to the next",
-        f"signal prices off by ±{jitter['basis_points']:g} bp, {jitter['times']} times: {jitter['days_changed']:.1%} of "
-        f"days hold something else (at most {jitter['most_days_changed']:.1%}); Sharpe ratio {sharpe['sharpe']}, "
+        f"signal prices off by ±{jitter['basis_points']:g} bp, {jitter['times']} times: "
+        f"{jitter['days_changed']:.1%} of days hold something else (at most {jitter['most_days_changed']:.1%}); Sharpe ratio {sharpe['sharpe']}, "
         f"then {sharpe['median_sharpe']} in the median, {sharpe['lowest_sharpe']} at the least",
         f"run {found['run']}",
     ]
