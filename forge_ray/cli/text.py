@@ -248,8 +248,9 @@ def needle_lines(found: Mapping[str, Any]) -> list[str]:
         f"{days['by_a_hair']:.1%} of {days['decisions']:,} decisions by a hair: some comparison within "
         f"{days['hair']:g} of what its livelier side moves from one bar to the next",
         f"signal prices off by ±{jitter['basis_points']:g} bp, {jitter['times']} times: "
-        f"{jitter['days_changed']:.1%} of days hold something else (at most {jitter['most_days_changed']:.1%}); Sharpe ratio {sharpe['sharpe']}, "
-        f"then {sharpe['median_sharpe']} in the median, {sharpe['lowest_sharpe']} at the least",
+        f"{jitter['days_changed']:.1%} of days hold something else (at most {jitter['most_days_changed']:.1%}); "
+        f"Sharpe ratio {sharpe['sharpe']}, then {sharpe['median_sharpe']} in the median, "
+        f"{sharpe['lowest_sharpe']} at the least",
         f"run {found['run']}",
     ]
 
