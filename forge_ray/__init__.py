@@ -17,30 +17,90 @@ if TYPE_CHECKING:
     from forge_ray.notebook import open, plan, sweep
     from forge_ray.run import execute, explain, prepare
     from forge_ray.sweep import Sweep, parse_job, read_job
-    from forge_ray.tree.builders import axis, cash, group, hold, if_, indicator
+    from forge_ray.tree.builders import (
+        ELSE_EQUITY,
+        THEN_EQUITY,
+        all_of,
+        all_tickers,
+        any_of,
+        any_ticker,
+        at_least,
+        at_most,
+        axis,
+        between_dates,
+        blend,
+        bottom,
+        call,
+        capped,
+        cash,
+        count,
+        exactly,
+        formula,
+        group,
+        hold,
+        if_,
+        indicator,
+        inverse_volatility,
+        ladder,
+        latch,
+        none_of,
+        on_date,
+        pro_volatility,
+        ranked,
+        ratio,
+        ticker_list,
+        top,
+        weighting,
+    )
 
 _HOMES = {
     **dict.fromkeys(("open", "plan", "sweep"), "forge_ray.notebook"),
     **dict.fromkeys(("execute", "explain", "prepare"), "forge_ray.run"),
     **dict.fromkeys(("Sweep", "parse_job", "read_job"), "forge_ray.sweep"),
-    **dict.fromkeys(("axis", "cash", "group", "hold", "if_", "indicator"), "forge_ray.tree.builders"),
 }
 __all__ = [
+    "ELSE_EQUITY",
+    "THEN_EQUITY",
     "Sweep",
+    "all_of",
+    "all_tickers",
+    "any_of",
+    "any_ticker",
+    "at_least",
+    "at_most",
     "axis",
+    "between_dates",
+    "blend",
+    "bottom",
+    "call",
+    "capped",
     "cash",
+    "count",
+    "exactly",
     "execute",
     "explain",
+    "formula",
     "group",
     "hold",
     "if_",
     "indicator",
+    "inverse_volatility",
+    "ladder",
+    "latch",
+    "none_of",
+    "on_date",
     "open",
     "parse_job",
     "plan",
     "prepare",
+    "pro_volatility",
+    "ranked",
+    "ratio",
     "read_job",
     "sweep",
+    "ticker_list",
+    "top",
+    "weighting",
 ]
 
 
@@ -62,8 +122,12 @@ def __getattr__(name: str) -> Any:
     """
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    if not name.startswith("_") and name in (functions := import_module("forge_ray.tree.builders").INDICATOR_FUNCTIONS):
-        return functions[name]
+    if not name.startswith("_"):
+        builders = import_module("forge_ray.tree.builders")
+        if name in __all__:
+            return getattr(builders, name)
+        if name in builders.INDICATOR_FUNCTIONS:
+            return builders.INDICATOR_FUNCTIONS[name]
     raise AttributeError(f"module 'forge_ray' has no attribute {name!r}")
 
 

@@ -19,6 +19,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forge_ray import jsontext
 from forge_ray import run as runs
 from forge_ray.catalog import METRIC_BY_NAME, METRICS, SEGMENTS
 from forge_ray.engine import METRIC_COLUMNS
@@ -45,6 +46,7 @@ def sweep(
     """The search of a tree's space, as a job file describes it.
 
     tree : a tree written in Python or as JSON, or several as a mapping of names to trees.
+    What a tree in Python refers to comes along: its axes, calls, formulas and ticker lists.
     data : a sample, the path of a folder or file, or a frame (pandas, Polars, Arrow): one with a column Ticker, or a
     mapping from tickers to frames; or an object with any of them as its source, ``{"source": …, "columns": …}``. A run
     keeps the bars that it takes from a frame.
@@ -54,8 +56,9 @@ def sweep(
     """
     several = isinstance(tree, Mapping) and "kind" not in tree
     named = tree if isinstance(tree, Mapping) and several else {"tree": tree}
-    trees = {name: item.json() if isinstance(item, Draft) else item for name, item in named.items()}
-    job = {"data": data, **fields, "axes": _axes(axes or {}, named.values())}
+    written = {name: item.job() if isinstance(item, Draft) else {"tree": item} for name, item in named.items()}
+    trees = {name: job["tree"] for name, job in written.items()}
+    job = _joined({"data": data, **fields, "axes": axes or {}}, written.values())
     return parse_job(job | ({"trees": trees} if several else {"tree": trees["tree"]}))
 
 
@@ -192,14 +195,18 @@ class Branch(dict[str, Any]):
         return self["nulls"][f"{segment}.{metric}"] if value is None else _cell(f"{segment}_{metric}", value)
 
 
-def _axes(given: Mapping[str, Any], trees: Iterable[object]) -> dict[str, Any]:
-    axes = dict(given)
-    for written in (tree.axes() for tree in trees if isinstance(tree, Draft)):
-        for name, values in written.items():
-            if axes.setdefault(name, values) != values:
-                text = f"{shown(axes[name])} and {shown(values)}; an axis has one list of values"
-                raise InputError([Problem(f"axes.{name}", text)])
-    return axes
+def _joined(given: Mapping[str, Any], written: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """A job with what its trees bring along; what it names itself comes first, and is judged when the job is read."""
+    job = dict(given)
+    for brought in written:
+        for field in [field for field in brought if field != "tree" and isinstance(job.get(field, {}), Mapping)]:
+            job[field] = dict(job.get(field, {}))
+            for name, content in brought[field].items():
+                first = job[field].setdefault(name, content)
+                if first is not content and jsontext.write(first) != jsontext.write(content):
+                    text = f"{shown(first)} and {shown(content)}; a name has one definition"
+                    raise InputError([Problem(f"{field}.{name}", text)])
+    return job
 
 
 def _executor(ray: bool, workers: int | None) -> Executor:

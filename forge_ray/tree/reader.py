@@ -54,8 +54,13 @@ def read_lists(data: object, place: str) -> tuple[dict[str, tuple[str, ...]], li
     if not isinstance(data, dict):
         return {}, [Problem(place, f"expected an object of ticker lists by name, got {shown(data)}")]
     reader = Reader(Definitions())
-    lists = {name: tuple(str(ticker) for ticker in reader.tickers(data, name, step(name))) for name in data}
+    lists: dict[str, tuple[str, ...]] = {}
     for name in data:
+        found = reader.tickers(data, name, step(name))
+        for k, ticker in enumerate(found):
+            if isinstance(ticker, Placeholder):
+                reader.problem(f"{step(name)}[{k}]", f"expected a ticker, got axis {shown(f'${ticker.axis}')}")
+        lists[name] = tuple(map(str, found))
         if not NODE_ID.fullmatch(name):
             reader.problem(step(name), "expected a name of letters, digits, '_' and '-'")
     return lists, [Problem(f"{place}.{problem.place}", problem.message) for problem in reader.problems]
