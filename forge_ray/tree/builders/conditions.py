@@ -141,19 +141,17 @@ def at_most(n: Whole, *items: Items) -> Count:
 
 def count(quantifier: Name, *items: Items, n: Whole | None = None) -> Count:
     """Any count by its name in JSON, which may be swept: any, all, none, exactly, atLeast, atMost."""
-    return Count(quantifier, tuple(_named("count", items)), n)
+    return Count(quantifier, tuple(_named(items)), n)
 
 
-def _named(place: str, items: Iterable[Items]) -> Iterator[tuple[str | None, Conditions]]:
+def _named(items: Iterable[Items]) -> Iterator[tuple[str | None, Conditions]]:
     """(id, condition list) of the items of a count."""
-    found = 0
-    for item in items:
-        for name, conditions in item.items() if isinstance(item, Mapping) else [(None, item)]:
-            found += 1
-            check_conditions(place, conditions)
-            yield name, conditions
+    found = [pair for item in items for pair in (item.items() if isinstance(item, Mapping) else [(None, item)])]
     if not found:
-        raise InputError([Problem(place, "expected at least one condition, got none")])
+        raise InputError([Problem("count", "expected at least one condition, got none")])
+    for k, (name, conditions) in enumerate(found):
+        check_conditions(f"count items[{k}]", conditions)
+        yield name, conditions
 
 
 def check_conditions(place: str, given: object, what: str = "a condition such as rsi('SPX', 10) < 30") -> None:
