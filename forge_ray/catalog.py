@@ -217,10 +217,16 @@ def indicator_table() -> str:
     """The indicators as a Markdown table."""
     rows = ["| indicator | aliases | unit | look-back | default sweep | definition |", "|---|---|---|---|---|---|"]
     for i in INDICATORS:
-        bars = f"{i.look_back}" + (f", w ≥ {i.smallest_window}" if i.smallest_window > 1 else "")
         formula = i.formula.replace("|", "\\|")
-        rows.append(f"| {i.name} | {', '.join(i.aliases)} | {i.unit} | {bars} | `{i.sweep}` | {formula} |")
+        rows.append(f"| {' | '.join(indicator_facts(i))} | `{i.sweep}` | {formula} |")
     return "\n".join(rows)
+
+
+def indicator_facts(indicator: Indicator) -> tuple[str, str, str, str]:
+    """Name, aliases, unit and look-back of an indicator as tables print them."""
+    smallest = indicator.smallest_window
+    bars = f"{indicator.look_back}" + (f", w ≥ {smallest}" if smallest > 1 else "")
+    return indicator.name, ", ".join(indicator.aliases), indicator.unit, bars
 
 
 def metric_table() -> str:

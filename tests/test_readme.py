@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from forge_ray.catalog import indicator_table, metric_table
+import forge_ray as fr
+from forge_ray.catalog import INDICATORS, indicator_facts, indicator_table, metric_table
 from forge_ray.sweep import parse_job
+from forge_ray.tree import builders
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -18,6 +20,19 @@ README = (ROOT / "README.md").read_text()
 @pytest.mark.parametrize("table", [indicator_table(), metric_table()], ids=["indicators", "metrics"])
 def test_tables_are_those_of_the_catalogue(table: str):
     assert table in README
+
+
+def test_the_measured_table_has_the_facts_of_the_catalogue():
+    lines = README[README.index("| definition | TA-Lib") :].split("\n\n")[0].splitlines()
+    facts = [tuple(cell.strip() for cell in line.strip().split("|")[1:5]) for line in lines[2:]]
+    assert facts == [indicator_facts(indicator) for indicator in INDICATORS]
+
+
+def test_the_list_of_builders_is_complete():
+    swept_names = {"count", "ranked", "weighting", "indicator"}  # those that take a name which others spell out
+    section = README[README.index("| builder | writes |") : README.index("## A job")]
+    written = set(re.findall(r"`\.?([A-Za-z_]+)", section)) | set(re.findall(r"([a-z_]+)\(", section))
+    assert set(fr.__all__) & set(builders.__all__) - swept_names <= written
 
 
 def test_ci_calls_the_commands_of_the_readme():

@@ -1,11 +1,15 @@
-"""What an indicator costs and how exact it is.
+"""What is known of every indicator, as the Markdown table of the README: `python tests/bench/indicators.py`
 
-python tests/bench/indicators.py            nanoseconds per bar at windows of 10, 100 and 1000
-python tests/bench/indicators.py --errors   largest error against the definition and against TA-Lib, and the warm-up
+definition : largest error against the definition, two passes over each window in 80-bit floats, over all windows and
+    histories of the tests but the one with a spike.
+libraries : largest difference over the last 500 of 2,200 real bars at windows of 5, 14 and 50, where other seeds have
+    faded. TA-Lib's running sums lose digits that the definition keeps: the larger differences are its own.
+settles : bars after which a start up to 30 bars later makes a difference below 1e-9 for good, at a window of 14; a dash
+    where every bar since the first counts.
+ns per bar : on 20,000 bars, the best of nine calls.
 
-Errors are relative to the value, but to no less than 0.1 % of the price, 0.1 percent or 1 of 100; over all windows of
-the tests on real bars, and over all histories of the tests but the one with a spike. TA-Lib's running sums lose digits
-that the definition keeps: where its column is the larger one, they are its own.
+Errors are relative to the value, but to no less than 0.1 % of the price, 0.1 percent or 1 of 100. A library that is not
+installed has no column.
 """
 
 from __future__ import annotations
@@ -20,19 +24,23 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from definitions import Bars, defined
 from histories import HISTORIES, around, computed, errors, walk
+from libraries import Formula, libraries
 from test_indicators import windows_of
-from test_indicators_talib import SAME, SEEDED_OTHERWISE, market
-from test_indicators_talib import WINDOWS as TALIB_WINDOWS
+from test_indicators_talib import market
 
-from forge_ray.catalog import INDICATORS, Indicator
+from forge_ray.catalog import INDICATORS, Indicator, indicator_facts
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
 
 N_BARS = 20_000
-WINDOWS = (10, 100, 1_000)
+COST_WINDOWS = (10, 1_000)
+LIBRARY_WINDOWS = (5, 14, 50)
+FADED = slice(-500, None)
+WARM_UP_WINDOW, LATEST_START, SETTLED = 14, 30, 1e-9
+N_WARM_UP, LONGEST_WARM_UP = 2_000, 1_000
 
 
 def nanoseconds(indicator: Indicator, bars: Bars, window: int) -> float:
-    """Per bar, the best of nine calls."""
+    """Per bar."""
     out = np.empty(N_BARS)
     arguments = (*(getattr(bars, field) for field in indicator.fields), window, out)
     best = float("inf")
@@ -43,46 +51,55 @@ def nanoseconds(indicator: Indicator, bars: Bars, window: int) -> float:
     return best / N_BARS
 
 
-def print_costs() -> None:
-    bars = around(walk(N_BARS, 1))
-    print("| indicator | " + " | ".join(f"ns per bar, w = {window}" for window in WINDOWS) + " |")
-    print("|---|" + "---:|" * len(WINDOWS))
-    for indicator in INDICATORS:
-        windows = WINDOWS if indicator.windowed else WINDOWS[:1]
-        costs = [f"{nanoseconds(indicator, bars, window):.1f}" for window in windows]
-        print(f"| {indicator.name} | {' | '.join(costs + [''] * (len(WINDOWS) - len(costs)))} |")
+def costs(indicator: Indicator, bars: Bars) -> list[str]:
+    """Without a window, one."""
+    found = [f"{nanoseconds(indicator, bars, window):.1f}" for window in COST_WINDOWS[: 1 + indicator.windowed]]
+    return [*found, *[""] * (len(COST_WINDOWS) - len(found))]
 
 
-def largest_error(name: str, bars: Bars) -> float:
+def definition_error(name: str, histories: list[Bars]) -> str:
     """Over all windows of the tests."""
-    return max(errors(name, bars, computed(name, bars, w), defined(name, bars, w)).max() for w in windows_of(name))
+    largest = max(
+        errors(name, bars, computed(name, bars, window), defined(name, bars, window)).max()
+        for bars in histories
+        for window in windows_of(name)
+    )
+    return f"{largest:.0e}"
 
 
-def talib_error(name: str) -> str:
-    """Largest error over the windows of its tests, after 1,700 bars where TA-Lib seeds otherwise; a dash if none."""
-    bars = market()
-    if name in SAME:
-        return (
-            f"{max(errors(name, bars, computed(name, bars, w), SAME[name](bars, w)).max() for w in TALIB_WINDOWS):.0e}"
-        )
-    if name not in SEEDED_OTHERWISE:
+def library_error(name: str, formulas: dict[str, Formula], bars: Bars) -> str:
+    """A dash if the library does not have it."""
+    if name not in formulas:
         return "–"
-    both = [(computed(name, bars, w), SEEDED_OTHERWISE[name](bars, w)) for w in (5, 14, 50)]
-    return f"{max(errors(name, bars, *pair)[1_700:].max() for pair in both):.0e} converged"
+    apart = [errors(name, bars, computed(name, bars, w), formulas[name](bars, w)) for w in LIBRARY_WINDOWS]
+    return f"{max(differences[FADED].max() for differences in apart):.0e}"
 
 
-def print_errors() -> None:
-    histories = {case: make() for case, make in HISTORIES.items() if not case.startswith("spike")}
-    print("| indicator | real bars | all histories | TA-Lib | warm-up |")
-    print("|---|---:|---:|---:|---|")
+def settles(name: str, bars: Bars) -> str:
+    """Bars after a later start until it no longer matters."""
+    whole = computed(name, bars, WARM_UP_WINDOW)
+    latest = 0
+    for start in range(1, LATEST_START + 1):
+        later = Bars(*(np.ascontiguousarray(field[start:]) for field in bars))
+        found = computed(name, later, WARM_UP_WINDOW)
+        apart = np.where(np.isnan(found), np.inf, errors(name, later, found, whole[start:]))
+        latest = max(latest, int(np.flatnonzero(apart >= SETTLED).max(initial=-1)) + 1)
+    return str(latest) if latest <= LONGEST_WARM_UP else "–"
+
+
+def main() -> None:
+    histories = [make() for case, make in HISTORIES.items() if not case.startswith("spike")]
+    known, real, long, trend = libraries(), market(), around(walk(N_BARS, 1)), around(walk(N_WARM_UP, 1))
+    columns = ["indicator", "aliases", "unit", "look-back", "definition", *known, "settles"]
+    columns += [f"ns per bar, w = {window:,}" for window in COST_WINDOWS]
+    print(f"| {' | '.join(columns)} |")
+    print("|---|---|---|---|" + "---:|" * (len(columns) - 4))
     for indicator in INDICATORS:
-        found = {case: largest_error(indicator.name, bars) for case, bars in histories.items()}
-        row = (f"{found['real']:.0e}", f"{max(found.values()):.0e}", talib_error(indicator.name), indicator.look_back)
-        print(f"| {indicator.name} | {' | '.join(map(str, row))} |")
+        name = indicator.name
+        errors_of = [definition_error(name, histories), *(library_error(name, own, real) for own in known.values())]
+        row = [*indicator_facts(indicator), *errors_of, settles(name, trend), *costs(indicator, long)]
+        print(f"| {' | '.join(row)} |")
 
 
 if __name__ == "__main__":
-    if "--errors" in sys.argv:
-        print_errors()
-    else:
-        print_costs()
+    main()
