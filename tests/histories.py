@@ -9,7 +9,7 @@ from forge_ray.catalog import INDICATOR_BY_NAME
 from forge_ray.data import load
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
 
-N = 420
+N, LONG = 420, 2_200
 SPIKE_AT = 150
 
 
@@ -27,6 +27,11 @@ def around(close: np.ndarray, seed: int = 5) -> Bars:
 def real(n: int = N) -> Bars:
     own = load("sample:us_ohlcv", ["AAPL"], fields=("high", "low", "close", "volume")).bars[0]
     return Bars(*(np.ascontiguousarray(own.field(field)[1000 : 1000 + n]) for field in Bars._fields))
+
+
+def market() -> Bars:
+    """Real bars without the rounding of the total-return chain: TA-Lib takes moves of 1e-12 for none."""
+    return Bars(*(np.round(values, 6) for values in real(LONG)))
 
 
 def interrupted() -> Bars:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import talib
 from definitions import Bars
-from histories import around, computed, real, walk
+from histories import LONG as N
+from histories import around, computed, market, walk
 
 WINDOWS = (2, 3, 5, 14, 50, 200)
-N = 2_200
 
 
 def moved(series: np.ndarray) -> np.ndarray:
@@ -109,11 +109,6 @@ SEEDED_OTHERWISE = {
     "MACD Histogram": lambda b, w: talib.MACD(b.close, 12, 26, 9)[2],
     "PPO": lambda b, w: talib.PPO(b.close, 12, 26, talib.MA_Type.EMA),
 }
-
-
-def market() -> Bars:
-    """Real bars without the rounding of the total-return chain: TA-Lib takes moves of 1e-12 for none."""
-    return Bars(*(np.round(values, 6) for values in real(N)))
 
 
 def difference(name: str, bars: Bars, window: int, expected: np.ndarray) -> np.ndarray:

@@ -23,10 +23,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from definitions import Bars, defined
-from histories import HISTORIES, around, computed, errors, walk
+from histories import HISTORIES, around, computed, errors, market, walk
 from libraries import Formula, libraries
 from test_indicators import windows_of
-from test_indicators_talib import market
 
 from forge_ray.catalog import INDICATORS, Indicator, indicator_facts
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
