@@ -9,7 +9,9 @@ import stat
 import subprocess
 import sys
 import threading
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import numba
 import numpy as np
@@ -17,29 +19,16 @@ import pytest
 from numba import types
 from numba.core.event import install_recorder
 
+import forge_ray.kernels
 import forge_ray.kernels.compile as compiling
-from forge_ray.kernels import (
-    averages,
-    bits,
-    drawdowns,
-    equity,
-    finalize,
-    functions,
-    oscillators,
-    returns,
-    simulate,
-    trend,
-    volatility,
-    volume,
-    weights,
-)
+from forge_ray.data import OwnBars
+from forge_ray.engine import formulas
+from forge_ray.kernels import averages
 from forge_ray.kernels.compile import KERNELS, Kernel, argument_types, kernel, warm
+from forge_ray.tree.formulas import OF_ONE, OF_TWO, ROLLING, read_formula
 
 SIGNATURE = "in f8[:], in f8, out f8[:]"
-MODULES = (
-    averages, bits, drawdowns, equity, finalize, functions, oscillators, returns, simulate, trend, volatility, volume,
-    weights,
-)  # fmt: skip
+MODULES = [import_module(f"forge_ray.kernels.{found.name}") for found in iter_modules(forge_ray.kernels.__path__)]
 
 
 def scaled(values, factor, out):
@@ -112,6 +101,18 @@ def test_every_kernel_is_registered_under_its_name():
     found = {value.name: value for module in MODULES for value in vars(module).values() if isinstance(value, Kernel)}
     assert found == {name: made for name, made in KERNELS.items() if made.function.__module__.startswith("forge_ray.")}
     assert len(found) >= 10
+
+
+@pytest.mark.parametrize("name", [*OF_ONE, *OF_TWO, *ROLLING])
+def test_a_formula_names_every_kernel_that_it_calls(name: str, monkeypatch: pytest.MonkeyPatch):
+    """Those that it does not name are not compiled before the workers start."""
+    formula = read_formula(f"{name}(close{'' if name in OF_ONE else ', 3'})")
+    called = set()
+    run = Kernel.__call__
+    monkeypatch.setattr(Kernel, "__call__", lambda kernel, *given: (called.add(kernel), run(kernel, *given))[1])
+    days = np.arange(9)
+    formulas.evaluate(formula, OwnBars("KO", days, days + 1.5, days, days > 9), lambda variable: days + 1.0)
+    assert called == set(formulas.kernels_of(formula))
 
 
 def test_two_kernels_of_one_name_are_refused():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from forge_ray.data import OwnBars
-from forge_ray.kernels import functions
+from forge_ray.kernels import averages, functions, volatility
 from forge_ray.kernels.compile import Kernel
 from forge_ray.tree.formulas import Formula
 
@@ -42,6 +42,7 @@ def evaluate(formula: Formula, bars: OwnBars, indicator: Callable[[str], np.ndar
 def kernels_of(formula: Formula) -> list[Kernel]:
     """Kernels that a formula calls itself."""
     names = {name for step in formula.steps for name in step if isinstance(name, str)}
+    names |= {"rmin", "rmax"} if "stochastic" in names else set()
     return [kernel for name, kernel in _KERNELS.items() if name in names]
 
 
@@ -72,7 +73,7 @@ def _rate_of_change(values: np.ndarray, n: int) -> np.ndarray:
 
 
 def _stochastic(values: np.ndarray, n: int) -> np.ndarray:
-    low, high = (_written(kernel)(values, n) for kernel in (functions.rolling_lowest, functions.rolling_highest))
+    low, high = (_written(kernel)(values, n) for kernel in (_KERNELS["rmin"], _KERNELS["rmax"]))
     with np.errstate(all="ignore"):
         return (values - low) / (high - low) * 100.0
 
@@ -82,9 +83,9 @@ _KERNELS: Mapping[str, Kernel] = {
     "log10": functions.log_of,
     "exp": functions.exp_of,
     "pow": functions.power_of,
-    "sma": functions.rolling_mean,
-    "ema": functions.rolling_exponential,
-    "stdev": functions.rolling_deviation,
+    "sma": averages.simple_moving_average,
+    "ema": averages.exponential_moving_average,
+    "stdev": volatility.price_deviation,
     "rmax": functions.rolling_highest,
     "rmin": functions.rolling_lowest,
     "percentile": functions.rolling_percentile,

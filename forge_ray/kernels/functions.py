@@ -1,4 +1,4 @@
-"""What formulas compute besides + − × ÷: elementary functions and rolling ones, on the bars of one ticker.
+"""What formulas compute that no indicator does: elementary functions and rolling ones, on the bars of one ticker.
 
 values : (n,), NaN where there is none. out : (n,), written in full; NaN where the value is undefined or missing.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 from forge_ray.kernels.compile import device, kernel
 from forge_ray.kernels.elementary import exp, log
-from forge_ray.kernels.rolling import recursive_average, window_highest, window_means, window_moments
+from forge_ray.kernels.rolling import window_highest
 
 LOG_OF_TEN = 2.302585092994046
 MAX_EXACT_POWER = 64
@@ -53,25 +53,6 @@ def power(x, y):
         return np.nan
     size = exp(y * log(-x))
     return size if np.rint(y / 2.0) * 2.0 == y else -size
-
-
-@kernel("in f8[:], in i8, out f8[:]")
-def rolling_mean(values, window, out):
-    """Mean of the last `window` values."""
-    window_means(values, window, out)
-
-
-@kernel("in f8[:], in i8, out f8[:]")
-def rolling_exponential(values, window, out):
-    """Exponential average, α = 2/(window + 1), seeded with the mean of the first `window` values."""
-    recursive_average(values, window, 2.0 / (window + 1), out)
-
-
-@kernel("in f8[:], in i8, out f8[:]")
-def rolling_deviation(values, window, out):
-    """Population deviation of the last `window` values."""
-    means = np.empty(values.shape[0])
-    window_moments(values, window, means, out)
 
 
 @kernel("in f8[:], in i8, out f8[:]")
