@@ -1,9 +1,10 @@
 """Results of runs: parts that workers write once, a catalogue of what exists, readers that check every byte."""
 
+from forge_ray.store.contract import MissingRunError, Predicate, ResultStore
 from forge_ray.store.encode import content_hash, encode, encode_part, write_part, write_payload
+from forge_ray.store.local import MARKET, LocalStore
 from forge_ray.store.receipts import Part, Receipt
 from forge_ray.store.sink import SqliteSink
-from forge_ray.store.store import MARKET, LocalStore, MissingRunError, Predicate, ResultStore
 
 __all__ = [
     "MARKET",

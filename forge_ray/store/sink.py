@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from forge_ray.errors import StoreError
+from forge_ray.store.local import LocalStore
 from forge_ray.store.receipts import Part
-from forge_ray.store.store import LocalStore
 
 _TYPES = {"int64": "INTEGER", "bool": "INTEGER", "double": "REAL", "string": "TEXT"}
 

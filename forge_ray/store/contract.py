@@ -1,0 +1,117 @@
+"""The contract every result store keeps, in prose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+
+from forge_ray.errors import Problem, StoreError
+from forge_ray.store.receipts import Receipt
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class MissingRunError(StoreError):
+    """There is no run in this folder."""
+
+    exit_code = 2
+
+
+class Predicate(Protocol):
+    """A condition over columns; `names` are those it reads."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, columns: Mapping[str, Any]) -> Any: ...
+
+
+class ResultStore(Protocol):
+    """The results of one run: rows per block of branches. What every store promises:
+
+    **Existence.** A block exists when the catalogue says so, and only then. Files are never listed to find results: a
+    file without a record is an orphan, ignored by every reader and collected when the run is next opened for writing.
+
+    **Commit.** Workers write the files of a block first, durably, under their final names; the driver then commits
+    receipts. A commit is one transaction: either all of its receipts are recorded or none. When `commit` returns, the
+    blocks survive a kill and a power cut. Killed before that, they are missing, and computed again.
+
+    **Exactly once.** Blocks may be computed any number of times; each is recorded once. A receipt for a block that
+    exists is compared with it by content hash. Equal: it is dropped and its files removed. Different: the computation
+    is not a function of the branch number; nothing of this commit is recorded and `NondeterminismError` is raised.
+
+    **Fencing.** One driver writes. Opening for writing takes the lock, which its holder keeps while it lives, and
+    raises the epoch. Every commit checks in its transaction that its epoch is current, so a driver that was taken over
+    can finish computing, but never commit.
+
+    **Reading.** Anybody may read at any time, without a lock and without slowing the driver down. Each call sees the
+    blocks committed at the moment of the call, whole blocks only, in branch order. Every byte that is read is checked
+    against what was committed; anything else is a `CorruptPartError`, never a row.
+
+    **Identity.** A run id stands for one specification. Opening it with another one is an error, and so is another
+    size; the block size is that of the first opening. A creation cut short is completed by the next opening.
+
+    A store is used by the thread that opened it. `commit`, `finish` and `collect_orphans` need one opened for writing.
+    """
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def size(self) -> int:
+        """Branch numbers of the run: blocks cover [0, size)."""
+        ...
+
+    @property
+    def block_size(self) -> int: ...
+
+    @property
+    def spec(self) -> bytes:
+        """The specification that the run was created with."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the end summary is recorded."""
+        ...
+
+    def missing(self) -> Iterator[tuple[int, int]]:
+        """Blocks [lo, hi) without a record, ascending, found while iterating; commits may go on meanwhile."""
+        ...
+
+    def commit(self, receipts: Iterable[Receipt]) -> None:
+        """Record blocks. Raises `NondeterminismError`, or `StoreError` if taken over or if a file is not there."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """The counts of the receipts, added up over committed blocks; "branches" and "passed" are always there."""
+        ...
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Record the end summary (JSON values). Raises `IncompleteRunError` if blocks are missing."""
+        ...
+
+    def summary(self) -> dict[str, Any]:
+        """The end summary. Raises `IncompleteRunError` before `finish`."""
+        ...
+
+    def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Rows part by part in branch order. Raises `InputError` for unknown columns, `CorruptPartError`."""
+        ...
+
+    def frame(self) -> pl.DataFrame:
+        """All rows, sorted by branch."""
+        ...
+
+    def verify(self) -> list[Problem]:
+        """Read everything again and list what is not as it was committed."""
+        ...
+
+    def collect_orphans(self) -> list[Path]:
+        """Remove files without a record; returns them."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,216 @@
+"""A stored run as its readers see it: what is committed, and its rows, every byte checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forge_ray.errors import CorruptPartError, IncompleteRunError, InputError, Problem, StoreError, unknown
+from forge_ray.store.catalogue import Catalogue, Header
+from forge_ray.store.contract import MissingRunError, Predicate
+from forge_ray.store.encode import content_hash, read_part
+from forge_ray.store.receipts import Part
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ROWS = "rows"
+_PAGE = 4096
+
+
+class StoredRun:
+    """What the folder of a run says to anybody who reads it."""
+
+    def __init__(self, path: Path, catalogue: Catalogue, header: Header, held: ExitStack):
+        self.path, self._catalogue, self._header, self._held = path, catalogue, header, held
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Open a run for reading. Raises `MissingRunError` if `path` is not the folder of a run."""
+        file = path / "catalog.sqlite"
+        if not file.is_file():
+            raise MissingRunError(f"{path}: no run here ({file.name} is missing)")
+        with ExitStack() as held:
+            catalogue = held.enter_context(closing(Catalogue(file, readonly=True)))
+            header = catalogue.header()
+            if header is None:
+                raise MissingRunError(f"{path}: the run was not created completely; run the job again")
+            return cls(path, catalogue, header, held.pop_all())
+
+    def close(self) -> None:
+        """Close the catalogue and let the lock go."""
+        self._held.close()
+
+    @property
+    def run_id(self) -> str:
+        return self._header.run_id
+
+    @property
+    def size(self) -> int:
+        return self._header.size
+
+    @property
+    def block_size(self) -> int:
+        return self._header.block_size
+
+    @property
+    def spec(self) -> bytes:
+        path = self.path / "sweep.json"
+        try:
+            spec = path.read_bytes()
+        except OSError as error:
+            raise CorruptPartError(f"{path}: {error.strerror}") from error
+        if (found := hashlib.sha256(spec).hexdigest()) != self._header.spec_sha256:
+            raise CorruptPartError(f"{path}: SHA-256 {found}; the catalogue says {self._header.spec_sha256}")
+        return spec
+
+    @property
+    def job(self) -> bytes:
+        """The job that created the run."""
+        path = self.path / "job.json"
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
+
+    def missing(self) -> Iterator[tuple[int, int]]:
+        lo = 0
+        while lo < self.size:
+            there = self._catalogue.blocks_from(lo, _PAGE)
+            until = there[-1] + self.block_size if len(there) == _PAGE else self.size
+            found = set(there)
+            for block in range(lo, until, self.block_size):
+                if block not in found:
+                    yield block, self._end(block)
+            lo = until
+
+    def is_committed(self, branch: int) -> bool:
+        """Whether the block of a branch number exists."""
+        return branch >= 0 and self._catalogue.has_block(branch - branch % self.block_size)
+
+    def counts(self) -> dict[str, int]:
+        return {"branches": 0, "passed": 0, **self._catalogue.totals()}
+
+    @property
+    def finished(self) -> bool:
+        return self._catalogue.summary() is not None
+
+    def summary(self) -> dict[str, Any]:
+        summary = self._catalogue.summary()
+        if summary is None:
+            raise IncompleteRunError(f"{self.path}: the run is not finished; run the same job again to go on")
+        return summary
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of the rows, empty before the first commit."""
+        return self._blank().column_names
+
+    def parts(self) -> list[Part]:
+        """The committed parts of rows, in branch order."""
+        return self._catalogue.parts(ROWS)
+
+    def read_rows(self, part: Part) -> pa.Table:
+        """The rows of a committed part. Raises `CorruptPartError`."""
+        return self._read(part, None)
+
+    def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        for part in self.parts():
+            yield self._read(part, columns)
+
+    def frame(self) -> pl.DataFrame:
+        import polars as pl
+
+        tables = list(self.scan())
+        return pl.DataFrame(pa.concat_tables(tables)).sort("branch") if tables else pl.DataFrame()
+
+    def row(self, branch: int) -> dict[str, Any] | None:
+        """The row of a branch by column, or None if there is none."""
+        return next((row for table in self._rows_of([branch]) for row in table.to_pylist()), None)
+
+    def best(self, metric: str, highest: bool, n: int, predicate: Predicate | None = None) -> pl.DataFrame:
+        """The n best rows by a column, best first, ties by branch; rows without a value are left out.
+
+        Reads only the columns it needs, part by part, and the full rows of the n. Raises `InputError` if the predicate
+        does not fit the columns.
+        """
+        import polars as pl
+
+        order: dict[str, Any] = {"by": [metric, "branch"], "descending": [highest, False]}
+        needed = list(dict.fromkeys(["branch", metric, *(predicate.names if predicate else ())]))
+        best: list[pl.DataFrame] = []
+        for table in self.scan(needed):
+            found = pl.DataFrame(table).filter(pl.col(metric).is_not_null())
+            best = [pl.concat([*best, _filtered(found, predicate)]).sort(**order).head(n)]
+        if not best:
+            return pl.DataFrame()
+        rows = self._rows_of(best[0]["branch"].to_list())
+        return pl.DataFrame(pa.concat_tables([self._blank(), *rows])).sort(**order)
+
+    def distinct_paths(self) -> int:
+        """How many different position paths the rows have."""
+        hashes = [table["path"].unique() for table in self.scan(["path"])]
+        return len(pa.chunked_array(hashes).unique()) if hashes else 0
+
+    def verify(self) -> list[Problem]:
+        problems = [Problem(str(self._catalogue.path), text) for text in self._catalogue.damage()]
+        for name in self._catalogue.miscounted():
+            problems.append(Problem(str(self._catalogue.path), f"the total of {name!r} is not the sum of the blocks"))
+        try:
+            _ = self.spec
+        except CorruptPartError as error:
+            problems.append(Problem("", str(error)))
+        for table in self._catalogue.tables():
+            problems += [Problem("", text) for part in self._catalogue.parts(table) if (text := self._damage(part))]
+        return problems
+
+    def _end(self, lo: int) -> int:
+        return min(lo + self.block_size, self.size)
+
+    def _rows_of(self, branches: Iterable[int]) -> list[pa.Table]:
+        """The rows of some branches; every part is read once."""
+        wanted: dict[int, list[int]] = {}
+        for branch in branches:
+            wanted.setdefault(branch - branch % self.block_size, []).append(branch)
+        found = []
+        for lo, numbers in wanted.items():
+            for part in self._catalogue.block_parts(lo):
+                if part.table == ROWS:
+                    found.append(self._read(part, None).filter(pc.field("branch").isin(numbers)))
+        return found
+
+    def _blank(self) -> pa.Table:
+        """The columns of the rows without any row."""
+        parts = self._catalogue.parts(ROWS)[:1]
+        return read_part(self.path, parts[0]).slice(0, 0) if parts else pa.table({})
+
+    def _read(self, part: Part, columns: Sequence[str] | None) -> pa.Table:
+        table = read_part(self.path, part, None if columns is None else list(columns))
+        if columns is not None and len(table.column_names) != len(columns):
+            absent = [name for name in columns if name not in table.column_names]
+            raise InputError([unknown(str(self.path), "column", name, self.columns) for name in absent])
+        return table
+
+    def _damage(self, part: Part) -> str:
+        try:
+            found = content_hash(read_part(self.path, part))
+        except StoreError as error:
+            return str(error)
+        return "" if found == part.content else f"{self.path / part.path}: content {found}, committed {part.content}"
+
+
+def _filtered(frame: pl.DataFrame, predicate: Predicate | None) -> pl.DataFrame:
+    import polars as pl
+
+    if predicate is None:
+        return frame
+    try:
+        return frame.filter(predicate({name: pl.col(name) for name in predicate.names}))
+    except pl.exceptions.PolarsError as error:
+        raise InputError([Problem("--where", str(error).partition("\n")[0])]) from error
