@@ -30,7 +30,8 @@ def plain_tree(data: dict[str, Any], report: Report) -> dict[str, Any]:
     """A job of a bare FlowNode."""
     terms = Terms(report)
     tree, _ = read_tree(data, ROOT, terms, ())
-    return {"tree": tree} | _calls({}, terms, report)
+    rule = _null_rule(report)
+    return {"tree": tree} | _calls({}, terms, report) | ({"execution": rule} if rule else {})
 
 
 def bot(data: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def bot(data: dict[str, Any], report: Report) -> dict[str, Any]:
     report.check()
     tree, _ = read_tree(payload, system.spot.at("payload"), terms, tuple(chains))
     job = {"name": system.text("name") or "bot", "tree": tree} | _calls(chains, terms, report)
-    return job | {"execution": {"mode": mode, "cost_bps": cost}}
+    return job | {"execution": {"mode": mode, "cost_bps": cost, **_null_rule(report)}}
 
 
 def forge_job(data: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def forge_job(data: dict[str, Any], report: Report) -> dict[str, Any]:
     if axes := read_axes(outer, nodes, terms):
         job["axes"] = axes
     mode, cost = options.choice("mode", MODES, default="CC"), options.number("costBps", 5)
-    job["execution"] = {"mode": mode, "cost_bps": cost}
+    job["execution"] = {"mode": mode, "cost_bps": cost, **_null_rule(report)}
     if benchmark := options.text("benchmarkTicker"):
         job["benchmark"] = benchmark.strip().upper()
     if split is not None:
@@ -75,6 +76,11 @@ def forge_job(data: dict[str, Any], report: Report) -> dict[str, Any]:
     if require := read_requirements(outer):
         job["require"] = require
     return job
+
+
+def _null_rule(report: Report) -> dict[str, str]:
+    """What a gate does whose condition is unknown, if it is not ours that was chosen."""
+    return {"null": "else"} if report.options.get("atlas.null") == "else" else {}
 
 
 def _payload(system: Fields) -> Any:

@@ -20,6 +20,12 @@ def _two_sided(node: NodeReader) -> None:
     node.rule("Else")
 
 
+def _gate(node: NodeReader) -> None:
+    if node.report.options.get("atlas.null") != "else":
+        node.report.open_point("a gate whose condition is unknown after the start holds cash and is counted "
+                               "(atlas.null=else: it takes else, as Atlas does)")  # fmt: skip
+
+
 def basic(node: NodeReader) -> None:
     node.rule("")
 
@@ -28,6 +34,7 @@ def indicator(node: NodeReader) -> None:
     node.used.add("conditions")
     at = node.spot.at("conditions")
     node.native["conditions"] = node.conditions(node.fields.objects("conditions"), at, node.owner())
+    _gate(node)
     _two_sided(node)
 
 
@@ -85,6 +92,7 @@ def numbered(node: NodeReader) -> None:
     if not found["items"]:
         node.report.problem(fields.spot.at("items"), "no items; expected at least one")
     node.native["numbered"] = found
+    _gate(node)
     if quantifier == "ladder":
         node.rule("")
     else:
@@ -139,6 +147,8 @@ def scaling(node: NodeReader) -> None:
     if node.native["scaleFrom"] == node.native["scaleTo"]:
         at = node.spot.at("scaleTo")
         node.report.problem(at, f"{node.fields.get('scaleTo')} is scaleFrom too; expected two different ends")
+    node.report.open_point("a scaling whose value is unknown holds cash; of Atlas's engines one takes all of then, "
+                           "one half of each, one all of else")  # fmt: skip
     _two_sided(node)
 
 

@@ -10,6 +10,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "composer.rsi": ("wilder", "simple"),
     "composer.deviation": ("population", "sample"),
     "atlas.score": ("allocation", "tickers"),
+    "atlas.null": ("cash", "else"),
     "quantmage.score": ("allocation", "equity"),
     "quantmage.volatility": ("daily", "annual"),
 }
