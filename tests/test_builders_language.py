@@ -394,7 +394,7 @@ def test_calls_within_calls_come_along_with_what_they_use():
     assert list(job["calls"]) == ["outer", "inner"]
     assert job["axes"] == {"n": "5..7"} and job["formulas"] == {"GAP": GAP.text}
     assert job["lists"] == {"TECH": ["AAPL", "MSFT"]}
-    assert fr.sweep(tree, data=DATA).grid.size == 3
+    assert fr.sweep(tree, data=DATA).space.size == 3
 
 
 def test_a_job_holds_only_what_its_tree_needs():
@@ -410,7 +410,7 @@ def test_an_axis_around_a_number_reaches_every_place_of_a_called_tree():
         *("n1.c1.window", "all--one--gate.dip.window", "all--two--gate.dip.window", "alone--gate.dip.window")
     ]
     search = fr.sweep(tree, data=DATA)
-    assert search.grid.axes[0].values == (9, 10, 11)
+    assert search.space.axes[0].values == (9, 10, 11)
     assert [name for tree in search.trees for name in tree.axes()] == ["n"]
 
 
