@@ -142,7 +142,8 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
 
 def test_an_error_inside_a_block_is_fatal_and_names_it(prepared: Prepared, tmp_path: Path):
     # A plan whose panel lacks its bars fails inside the evaluation of the first block.
-    broken = Prepared(prepared.sweep, replace(prepared.bound, panel=replace(prepared.bound.panel, bars=())), "broken")
+    bound = replace(prepared.bound, panel=replace(prepared.bound.panel, bars=()))
+    broken = replace(prepared, bound=bound, run_id="broken")
     with pytest.raises(EvaluationError, match=r"block \[0, "):
         execute(broken, RayExecutor(1, CACHE, **OPTIONS), tmp_path)
     with pytest.raises(EvaluationError, match=r"block \[0, "):
@@ -158,6 +159,6 @@ class Deadly(tuple):
 
 def test_a_block_that_kills_three_workers_stops_the_run_and_is_named(prepared: Prepared, tmp_path: Path):
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    deadly = Prepared(prepared.sweep, replace(prepared.bound, requirements=Deadly()), "deadly")
+    deadly = replace(prepared, bound=replace(prepared.bound, requirements=Deadly()), run_id="deadly")
     with pytest.raises(EvaluationError, match=r"block \[0, 2000\) killed 3 workers"):
         execute(deadly, RayExecutor(1, CACHE, **OPTIONS), tmp_path, block_size=2000)

@@ -13,11 +13,13 @@ import msgspec
 
 from forge_ray import jsontext
 from forge_ray.cli import text
+from forge_ray.cli.audit import audit_lines
 from forge_ray.cli.doctor import diagnose, report_lines
 from forge_ray.cli.market import show_check
 from forge_ray.data import MarketCheck, check_market
 from forge_ray.errors import InputError, Problem, shown
-from forge_ray.run import Executor, Result, Run, branch_sweep, execute, explain_decision, prepare, tree_sweep
+from forge_ray.run import Audit, Executor, Result, Run, branch_sweep, execute, explain_decision, prepare, tree_sweep
+from forge_ray.run import audit as run_audit
 from forge_ray.run import backtest as run_backtest
 from forge_ray.run import explain as explain_plan
 from forge_ray.run import needle as run_needle
@@ -126,6 +128,12 @@ def needle(
     with text.ProgressDisplay() as display:
         found = run_needle(as_written, around, executor, out, on_progress=display.update)
     print(jsontext.write(found) if as_json else "\n".join(text.needle_lines(found)))
+
+
+def audit(tree: Path, cuts: int, seed: int, *, data: str | None, settings: list[str], as_json: bool) -> Audit:
+    found = run_audit(tree_sweep(tree, data, settings), cuts, seed)
+    print(jsontext.write(msgspec.to_builtins(found)) if as_json else "\n".join(audit_lines(found)))
+    return found
 
 
 def _day(value: str, place: str) -> date:

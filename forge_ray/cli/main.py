@@ -259,6 +259,23 @@ def needle(
 
 
 @app.command()
+def audit(
+    tree: TreeArgument,
+    cuts: Annotated[int, typer.Option(min=1, help="Bars to cut the history at; all if they are fewer.")] = 250,
+    seed: Annotated[int, typer.Option(min=0, help="Of the cuts and of the other prices.")] = 1,
+    data: DataOption = None,
+    settings: SetOption = [],
+    as_json: JsonOption = False,
+) -> None:
+    """Look for look-ahead: other prices from a bar on, or none, change nothing decided before. Exit code 1 if they do."""
+    from forge_ray.cli import commands
+
+    found = commands.audit(tree, cuts, seed, data=data, settings=settings, as_json=as_json)
+    if found.leaks:
+        raise typer.Exit(ForgeRayError.exit_code)
+
+
+@app.command()
 def report(
     run: RunArgument,
     out: Annotated[

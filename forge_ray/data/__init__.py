@@ -3,20 +3,24 @@
 from forge_ray.data.check import MarketCheck, TickerCheck, check_market
 from forge_ray.data.columns import COLUMNS, read_columns
 from forge_ray.data.frames import Frame, as_frame, is_frame
-from forge_ray.data.histories import CLEAN_POLICIES, history_table
-from forge_ray.data.load import load, read_histories
+from forge_ray.data.histories import CLEAN_POLICIES, Bars, history_table
+from forge_ray.data.load import load, read_raw
 from forge_ray.data.panel import History, OwnBars, Panel, as_date, as_day, build_panel
+from forge_ray.data.raw import Range, RawMarket
 from forge_ray.data.samples import sample_tickers
 from forge_ray.data.splits import Split, parse_split, split_masks
 
 __all__ = [
     "CLEAN_POLICIES",
     "COLUMNS",
+    "Bars",
     "Frame",
     "History",
     "MarketCheck",
     "OwnBars",
     "Panel",
+    "Range",
+    "RawMarket",
     "Split",
     "TickerCheck",
     "as_date",
@@ -29,7 +33,7 @@ __all__ = [
     "load",
     "parse_split",
     "read_columns",
-    "read_histories",
+    "read_raw",
     "sample_tickers",
     "split_masks",
 ]

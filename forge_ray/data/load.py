@@ -13,14 +13,15 @@ from typing import Any, TypedDict, Unpack
 
 from forge_ray.catalog import CASH
 from forge_ray.data.columns import COLUMN_OF, Wanted
-from forge_ray.data.histories import CLEAN_POLICIES, chained, cut, read_bars
-from forge_ray.data.panel import History, Panel, build_panel
+from forge_ray.data.histories import CLEAN_POLICIES, Bars, chained, cut, read_bars
+from forge_ray.data.panel import Panel
+from forge_ray.data.raw import RawMarket
 from forge_ray.data.sources import missing_tickers, open_market
 from forge_ray.errors import DataError, step, unknown
 
 
 class Options(TypedDict, total=False):
-    """The options of `read_histories`."""
+    """The options of `read_raw`."""
 
     carried: Mapping[str, str] | None
     fields: Iterable[str]
@@ -28,15 +29,15 @@ class Options(TypedDict, total=False):
     end: date | None
     clean: Iterable[str]
     columns: Mapping[str, str] | None
+    calendar: str
 
 
-def load(source: Any, tickers: Iterable[str], *, calendar: str = "intersection", **options: Unpack[Options]) -> Panel:
-    """Load tickers from a source and build the panel. Arguments and errors are those of `read_histories`; calendar is
-    that of `build_panel`."""
-    return build_panel(*read_histories(source, tickers, **options), calendar)
+def load(source: Any, tickers: Iterable[str], **options: Unpack[Options]) -> Panel:
+    """Load tickers from a source and build the panel. Arguments and errors are those of `read_raw`."""
+    return read_raw(source, tickers, **options).panel()
 
 
-def read_histories(
+def read_raw(
     source: Any,
     tickers: Iterable[str],
     *,
@@ -46,8 +47,9 @@ def read_histories(
     end: date | None = None,
     clean: Iterable[str] = (),
     columns: Mapping[str, str] | None = None,
-) -> tuple[list[History], list[History]]:
-    """The histories of tickers and of carried ones, each sorted by ticker: what `build_panel` takes.
+    calendar: str = "intersection",
+) -> RawMarket:
+    """The bars of tickers and of carried ones, checked, and what makes a panel of them.
 
     source : a sample such as ``"sample:us20"``; a folder of ``{TICKER}.parquet`` and ``{TICKER}.csv``; one Parquet or
     CSV file with a column Ticker; a frame (pandas, Polars, Arrow) with a column Ticker, or a mapping ticker → frame.
@@ -60,7 +62,7 @@ def read_histories(
     start, end : bars outside do not exist, also not for indicators.
     clean : what to mend instead of refusing, in this order: ``sort``, ``drop_duplicates`` (the last row of a date
     stays), ``drop_invalid`` (rows whose price is missing, infinite, zero or negative).
-    columns : what the source calls our columns, such as ``{"Close": "px_last"}``.
+    columns : what the source calls our columns, such as ``{"Close": "px_last"}``. calendar : as for `build_panel`.
     CASH is never loaded, whatever the source has under that name.
     Raises `DataError` with every problem of every ticker.
     """
@@ -76,12 +78,13 @@ def read_histories(
     problems += absent.values()
     others = tuple(column for field, column in COLUMN_OF.items() if field in set(fields) and field != "close")
     asked = Wanted(("Date", "Close", *others), ("Adj Close",))
-    found: dict[str, History] = {}
+    found: dict[str, Bars] = {}
     for name, table in market.read([name for name in places if name not in absent], asked, problems):
         try:
-            found[name] = cut(chained(read_bars(name, table, policies)), start, end)
+            found[name] = read_bars(name, table, policies)
+            cut(chained(found[name]), start, end)
         except DataError as error:
             problems += error.problems
     if problems:
         raise DataError(problems)
-    return [found[name] for name in wanted], [found[name] for name in sorted(beside)]
+    return RawMarket(found, tuple(wanted), tuple(sorted(beside)), calendar, start, end)

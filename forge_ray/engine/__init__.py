@@ -1,6 +1,6 @@
 """One block, one process: bind a plan to a panel, evaluate blocks of branches into Arrow rows. Knows nothing of Ray."""
 
-from forge_ray.engine.bind import BoundPlan, Limit, bind
+from forge_ray.engine.bind import BoundPlan, Limit, bind, start_ladder
 from forge_ray.engine.block import evaluate, kernels_of, warm_kernels
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.closeness import nearest_flips
@@ -35,5 +35,6 @@ __all__ = [
     "projected_bytes",
     "projected_seconds",
     "schema",
+    "start_ladder",
     "warm_kernels",
 ]

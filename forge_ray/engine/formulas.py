@@ -63,7 +63,7 @@ def _written(kernel: Kernel) -> Function:
 
 def _ago(values: np.ndarray, n: int) -> np.ndarray:
     earlier = np.full(len(values), np.nan)
-    earlier[n:] = values[: len(values) - n]
+    earlier[n:] = values[: max(len(values) - n, 0)]
     return earlier
 
 

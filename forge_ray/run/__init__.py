@@ -1,18 +1,25 @@
 """One execution of a sweep, what it would do, and what it left behind."""
 
+from forge_ray.run.audit import Audit, Leak, audit
 from forge_ray.run.backtest import backtest
 from forge_ray.run.deciding import branch_sweep, explain_decision, tree_sweep
 from forge_ray.run.execution import Executor, Prepared, Progress, Result, execute, prepare, sharpe_by_luck
 from forge_ray.run.explanation import explain
+from forge_ray.run.look_ahead import TRUNCATED, LookAhead
 from forge_ray.run.needle import needle
 from forge_ray.run.reading import Run
 
 __all__ = [
+    "TRUNCATED",
+    "Audit",
     "Executor",
+    "Leak",
+    "LookAhead",
     "Prepared",
     "Progress",
     "Result",
     "Run",
+    "audit",
     "backtest",
     "branch_sweep",
     "execute",

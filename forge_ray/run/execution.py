@@ -20,10 +20,12 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from forge_ray import jsontext
 from forge_ray.catalog import BARS_PER_YEAR
 from forge_ray.cluster.work import Done, Work
-from forge_ray.data import Frame, History, build_panel, history_table, read_histories
+from forge_ray.data import Frame, RawMarket, history_table, read_raw
 from forge_ray.engine import METRIC_COLUMNS, BoundPlan, bind
 from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, unknown
 from forge_ray.plan import Plan, compile_plan
@@ -69,15 +71,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A sweep bound to its data. `run_id` identifies everything that can change a stored byte.
-
-    `histories` are what a run must keep because it is in memory only: none if the data are a sample or files.
-    """
+    """A sweep bound to its data, the bars of `market`. `run_id` identifies everything that can change a stored byte."""
 
     sweep: Sweep
     bound: BoundPlan
     run_id: str
-    histories: tuple[History, ...] = ()
+    market: RawMarket
 
     @property
     def spec(self) -> bytes:
@@ -89,7 +88,7 @@ def prepare(sweep: Sweep) -> Prepared:
     """Compile, load, bind. Raises `InputError` for anything that cannot work; leaves nothing behind."""
     plan = compile_plan(sweep.trees, sweep.space, sweep.execution, sweep.formulas)
     source = sweep.data
-    wanted, carried = read_histories(
+    market = read_raw(
         source.source,
         plan.tickers,
         carried=_carried(sweep, plan),
@@ -98,11 +97,11 @@ def prepare(sweep: Sweep) -> Prepared:
         end=source.end,
         clean=source.clean,
         columns=source.columns,
+        calendar=sweep.execution.calendar,
     )
-    panel = build_panel(wanted, carried, sweep.execution.calendar)
+    panel = market.panel()
     bound = bind(plan, panel, sweep.split, sweep.benchmark, sweep.requirements, sweep.keep, sweep.tree_names)
-    kept = {h.ticker: h for h in (*wanted, *carried)} if isinstance(source.source, Frame) else {}
-    return Prepared(sweep, bound, sweep.run_id(panel.fingerprint), tuple(kept.values()))
+    return Prepared(sweep, bound, sweep.run_id(panel.fingerprint), market)
 
 
 def _carried(sweep: Sweep, plan: Plan) -> dict[str, str]:
@@ -145,8 +144,7 @@ def execute(
         root, prepared.run_id, prepared.spec, block_size or block_size_for(space.size), space.size, take_over=take_over
     )
     with closing(store):
-        market = history_table(prepared.histories) if prepared.histories else None
-        store.keep_job(jsontext.write(prepared.sweep.job).encode(), market)
+        store.keep_job(jsontext.write(prepared.sweep.job).encode(), _market_in_memory(prepared))
         computed = 0
         with _sink(store, sink) as keep_rows:
             if next(store.missing(), None):
@@ -231,6 +229,12 @@ def _sink(store: LocalStore, kind: str | None) -> Iterator[Callable[[Part], None
     with closing(SqliteSink(store)) as sqlite:
         sqlite.catch_up()
         yield sqlite.add
+
+
+def _market_in_memory(prepared: Prepared) -> pa.Table | None:
+    """What a run must keep, because it is nowhere else: nothing if the data are a sample or files."""
+    is_frame = isinstance(prepared.sweep.data.source, Frame)
+    return history_table(prepared.market.histories().values()) if is_frame else None
 
 
 def _summary(store: LocalStore, prepared: Prepared) -> dict[str, Any]:
