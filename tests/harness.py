@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from forge_ray.data import History, Panel, as_day, build_panel, parse_split
+from forge_ray.data import Bars, History, Panel, RawMarket, as_day, build_panel, parse_split
 from forge_ray.engine import BoundPlan, Cache, Evaluator, bind
 from forge_ray.plan import Requirement, compile_plan, read_execution
 from forge_ray.tree import Axis, Grid, Tree, Where, parse_tree
@@ -15,7 +15,7 @@ from forge_ray.tree import Axis, Grid, Tree, Where, parse_tree
 Prices = Mapping[str, Sequence[tuple]]
 
 
-def history(ticker: str, bars: Sequence[tuple]) -> History:
+def raw_bars(ticker: str, bars: Sequence[tuple]) -> Bars:
     """Bars are (date, open, high, low, close, volume), without volume, or (date, close), which then stands for all
     prices of its bar; a close stands for a volume that is not given. None is a missing field."""
     days = np.array([as_day(bar[0]) for bar in bars], np.int64)
@@ -23,7 +23,21 @@ def history(ticker: str, bars: Sequence[tuple]) -> History:
     close = columns[3] if len(columns) > 3 else columns[-1]
     open_, high, low = columns[:3] if len(columns) > 3 else [close] * 3
     volume = columns[4] if len(columns) > 4 else close
-    return History(ticker, days, close, {}, {"open": open_, "high": high, "low": low, "volume": volume})
+    return Bars(ticker, days, close, None, {"open": open_, "high": high, "low": low, "volume": volume}, {})
+
+
+def history(ticker: str, bars: Sequence[tuple]) -> History:
+    """The same without anything to adjust."""
+    raw = raw_bars(ticker, bars)
+    return History(ticker, raw.dates, raw.close, raw.cleaned, raw.others)
+
+
+def raw_market(
+    prices: Prices, tickers: Sequence[str], carried: Sequence[str] = (), calendar: str = "intersection"
+) -> RawMarket:
+    beside = tuple(sorted(set(carried)))
+    bars = {ticker: raw_bars(ticker, prices[ticker]) for ticker in (*tickers, *beside)}
+    return RawMarket(bars, tuple(tickers), beside, calendar)
 
 
 def panel_of(

@@ -267,7 +267,7 @@ def audit(
     settings: SetOption = [],
     as_json: JsonOption = False,
 ) -> None:
-    """Look for look-ahead: other prices from a bar on, or none, change nothing decided before. Exit code 1 if they do."""
+    """Look for look-ahead: other prices from a bar on, or none, change nothing decided before. Exit code 1 if so."""
     from forge_ray.cli import commands
 
     found = commands.audit(tree, cuts, seed, data=data, settings=settings, as_json=as_json)

@@ -1,0 +1,66 @@
+"""The look-ahead audit on trees and prices of tests: every bar of a short history is a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from harness import Prices, raw_market
+
+from forge_ray.data import Range
+from forge_ray.plan import compile_plan
+from forge_ray.run import LookAhead
+from forge_ray.sweep import parse_job
+
+SEED = 1
+
+
+def look_ahead_of(
+    trees: Sequence[dict], prices: Prices, formulas: dict[str, str] | None = None, **execution: Any
+) -> LookAhead:
+    """The audit of several trees at once. Other fields of the job as in `whole_trees.WholeTree.job`."""
+    named = {f"t{k}": tree for k, tree in enumerate(trees)}
+    return look_ahead_of_job({"trees": named, "formulas": formulas or {}, "execution": execution}, prices)
+
+
+def look_ahead_of_job(job: dict, prices: Prices) -> LookAhead:
+    sweep = parse_job({"data": "sample:us20", **job})
+    plan = compile_plan(sweep.trees, sweep.grid, sweep.execution, sweep.formulas)
+    rates = list(sweep.execution.carried_tickers)
+    return LookAhead(plan, raw_market(prices, plan.tickers, rates, sweep.execution.calendar))
+
+
+def leaks(audited: LookAhead, since: int = 1) -> list[int]:
+    """All bars that leak."""
+    return list(leaking(audited, since))
+
+
+def leaking(audited: LookAhead, since: int = 1) -> Iterator[int]:
+    """Bars from `since` on at which a scramble in any range finds a leak.
+
+    Raises AssertionError if no scramble changes any later decision: such trees could not show a leak.
+    """
+    reacts = False
+    for t in range(since, len(audited.panel.dates)):
+        outcomes = audited.scramble(t, (SEED, t))
+        if any(outcome.looked_ahead.any() for outcome in outcomes):
+            yield t
+        reacts |= any(outcome.reacts.any() for outcome in outcomes)
+    assert reacts, "no decision depends on prices"
+
+
+def truncation_leaks(audited: LookAhead) -> list[int]:
+    """Bars that leak when the data end before them."""
+    cuts = range(audited.first_truncation, len(audited.panel.dates))
+    return [t for t in cuts if audited.truncate(t).looked_ahead.any()]
+
+
+def by_tree(audited: LookAhead, cuts: Iterable[int], range_of: Callable[[int], Range]) -> tuple[np.ndarray, np.ndarray]:
+    """(n_trees,) which trees look ahead at any cut, (n_trees,) which ever react, with one scramble at each cut."""
+    looked_ahead, reacts = np.zeros((2, len(audited.weights)), bool)
+    for t in cuts:
+        (outcome,) = audited.scramble(t, (SEED, t), [range_of(t)])
+        looked_ahead |= outcome.looked_ahead.any(axis=1)
+        reacts |= outcome.reacts
+    return looked_ahead, reacts
