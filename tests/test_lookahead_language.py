@@ -15,11 +15,10 @@ from functools import cache
 import numpy as np
 import pytest
 from harness import Prices
-from look_ahead import by_tree, look_ahead_of, look_ahead_of_job
+from look_ahead import by_tree, in_turn, look_ahead_of, look_ahead_of_job
 from whole_trees import random_market, random_whole, whole_settings
 
 from forge_ray.catalog import INDICATOR_BY_NAME
-from forge_ray.data import Range
 from forge_ray.engine import Cache, Evaluator
 from forge_ray.errors import DataError
 from forge_ray.run import LookAhead
@@ -140,10 +139,9 @@ def matrix(mode: str) -> list[tuple[LookAhead, range, list[str]]]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_no_indicator_in_any_node_kind_sees_the_future(mode: str):
-    """One range at each cut; over the modes every cut has all of them."""
-    ranges, place = tuple(Range), MODES.index(mode)
+    """One future at each cut; over the modes every cut has all of them."""
     for audited, cuts, names in matrix(mode):
-        looked_ahead, reacts = by_tree(audited, cuts, lambda t: ranges[(t + place) % len(ranges)])
+        looked_ahead, reacts = by_tree(audited, cuts, in_turn(MODES.index(mode)))
         assert [name for name, is_bad in zip(names, looked_ahead, strict=True) if is_bad] == []
         assert [name for name, is_alive in zip(names, reacts, strict=True) if not is_alive] == []
 
@@ -153,11 +151,10 @@ def test_every_tree_of_the_matrix_finds_an_indicator_that_looks_ahead(mode: str,
     """All indicators give the value of the next bar; no tree may pass for clean."""
     right = Evaluator._indicator
     monkeypatch.setattr(Evaluator, "_indicator", lambda *arguments: np.append(right(*arguments)[1:], np.nan))
-    ranges = tuple(Range)
     for clean, cuts, names in matrix(mode):
         audited, hidden = LookAhead(clean.plan, clean.market), np.ones(len(names), bool)
         for t in cuts:
-            hidden &= ~by_tree(audited, [t], lambda t: ranges[t % len(ranges)])[0]
+            hidden &= ~by_tree(audited, [t], in_turn(MODES.index(mode)))[0]
             if not hidden.any():
                 break
         assert [name for name, is_hidden in zip(names, hidden, strict=True) if is_hidden] == []

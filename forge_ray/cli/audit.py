@@ -14,7 +14,7 @@ def audit_lines(found: Audit) -> list[str]:
     were = f"all {found.bars:,} bars" if found.share is None else f"{found.cuts:,} of {found.bars:,} bars"
     lines = [
         f"{found.name}: {were} from {found.first} to {found.last} were cuts (seed {found.seed})",
-        f"other prices from a cut on, within, below and above the history: {found.cuts:,} cuts, "
+        f"other prices from a cut on, within the history and far from it on either side: {found.cuts:,} cuts, "
         f"of which {found.reacting:,} changed later decisions",
         f"no prices from a cut on: {found.truncations:,} cuts"
         + (f"; {found.left_out:,} decisions have no counterpart there" if found.left_out else ""),
@@ -35,7 +35,7 @@ def _leak_lines(found: Audit) -> list[str]:
 
 
 def _leak_line(leak: Leak) -> str:
-    what = "no prices" if leak.future == TRUNCATED else f"prices {leak.future} the history"
+    what = "no prices" if leak.future == TRUNCATED else f"other prices ({leak.future})"
     changed = f"{leak.decisions:,} decisions, the last of {leak.decision}"
     return f"{what} from {leak.cut} on changed {changed}: {_text(leak.before)} became {_text(leak.after)}"
 

@@ -6,7 +6,7 @@ calendar) happens again for each of them, so a look ahead in any of it shows too
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
@@ -17,24 +17,19 @@ from forge_ray.data.histories import Bars, chained, cut
 from forge_ray.data.panel import History, Panel, build_panel
 
 HIGHEST = 1e300
+NEAREST, FARTHEST = 3.0, 50.0
 
 
-class Range(StrEnum):
-    """Where another future lies against all values that a field of a ticker has had."""
+class Future(StrEnum):
+    """Where other prices lie: within what a ticker has had, far from it, or far on the other side.
+
+    Far is above for some tickers and below for others, and opposite the other way round, with every draw mirrored:
+    between them, what should not be seen falls on both sides of whatever it is compared with.
+    """
 
     WITHIN = "within"
-    BELOW = "below"
-    ABOVE = "above"
-
-    def bounds(self, lowest: float, highest: float) -> tuple[float, float]:
-        """(lowest, highest) of what is drawn."""
-        match self:
-            case Range.WITHIN:
-                return lowest / 2, min(2 * highest, HIGHEST)
-            case Range.BELOW:
-                return lowest / 100, lowest / 2
-            case Range.ABOVE:
-                return min(2 * highest, HIGHEST), min(50 * highest, HIGHEST)
+    FAR = "far"
+    OPPOSITE = "opposite"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,23 +56,31 @@ class RawMarket:
         names = dict.fromkeys((*self.tickers, *self.carried))
         return {name: cut(chained(self.bars[name]), self.start, self.end) for name in names}
 
-    def scrambled(self, day: int, within: Range, rng: np.random.Generator) -> RawMarket:
-        """Every field of every bar after a day is random, also where it was missing; the dates stay."""
-        bars = {ticker: _scrambled(self.bars[ticker], day, within, rng) for ticker in sorted(self.bars)}
-        return replace(self, bars=bars)
+    def scrambled(self, day: int, future: Future, seed: Sequence[int]) -> RawMarket:
+        """Every field of every bar after a day is random, also where it was missing; the dates stay.
+
+        seed : of all draws. `Future.OPPOSITE` mirrors what `Future.FAR` has with the same seed.
+        """
+        rng = np.random.default_rng([*seed])
+        return replace(
+            self, bars={ticker: _scrambled(self.bars[ticker], day, future, rng) for ticker in sorted(self.bars)}
+        )
 
     def truncated(self, day: int) -> RawMarket:
         """Without all bars after a day; each ticker must have one until then."""
         return replace(self, bars={ticker: _truncated(bars, day) for ticker, bars in self.bars.items()})
 
 
-def _scrambled(bars: Bars, day: int, within: Range, rng: np.random.Generator) -> Bars:
+def _scrambled(bars: Bars, day: int, future: Future, rng: np.random.Generator) -> Bars:
     first = int(np.searchsorted(bars.dates, day, side="right"))
+    far = float(rng.uniform(NEAREST, FARTHEST) ** rng.choice((-1, 1)))
+    scale = {Future.WITHIN: 1.0, Future.FAR: far, Future.OPPOSITE: 1 / far}[future]
 
     def changed(values: np.ndarray) -> np.ndarray:
-        known = values[np.isfinite(values)]
-        low, high = within.bounds(known.min(initial=HIGHEST), known.max(initial=0.0)) if len(known) else (1.0, 2.0)
-        return np.concatenate([values[:first], rng.uniform(low, high, len(values) - first)])
+        drawn, known = rng.random(len(values) - first), values[np.isfinite(values)]
+        low, high = (known.min() / 2, 2 * min(known.max(), HIGHEST)) if len(known) else (1.0, 2.0)
+        share = 1 - drawn if future is Future.OPPOSITE else drawn
+        return np.concatenate([values[:first], np.minimum((low + share * (high - low)) * scale, HIGHEST)])
 
     return replace(
         bars,

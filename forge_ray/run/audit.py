@@ -27,8 +27,8 @@ N_CUTS = 250
 class Leak:
     """Decisions that another future changed.
 
-    cut : date of the first bar that was replaced or removed. future : "within", "below" or "above" the history that was
-    replaced, or "truncated". decisions : how many changed. decision : date of the last of them. before, after : its
+    cut : date of the first bar that was replaced or removed. future : of `data.Future`, where the other
+    prices lay, or "truncated". decisions : how many changed. decision : date of the last of them. before, after : its
     weights by ticker, where they differ.
     """
 

@@ -3,8 +3,9 @@
 A cut at bar t leaves the bars before it as they are. What must not change: the target weights of the bars before t, and
 in the modes that know only the bars before the deciding one, those of t too.
 
-1. Scramble: every field of every bar from t on becomes random, in several ranges, so that a value which should not be
-   seen changes what it is compared with. Dates stay: they are no information about prices.
+1. Scramble: every field of every bar from t on becomes random, within the history, far from it and far on the other
+   side, so that a value which should not be seen changes what it is compared with. Dates stay: they are no information
+   about prices.
 2. Truncation: the bars from t on do not exist. That shows what scrambles cannot, use of who is still there later or of
    how much is still to come.
 
@@ -14,12 +15,12 @@ simulated equities, gates, weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from forge_ray.data import Panel, Range, RawMarket
+from forge_ray.data import Future, Panel, RawMarket
 from forge_ray.engine import Cache, Evaluator, start_ladder
 from forge_ray.plan import Plan
 
@@ -29,7 +30,7 @@ TRUNCATED = "truncated"
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The decisions with another future. future : the `Range` of a scramble, or "truncated".
+    """The decisions with another future. future : the `Future` of a scramble, or "truncated".
 
     weights : (n_trees, n bars, n_tickers). looked_ahead : (n_trees, n_bars) decisions that must not differ and do.
     reacts : (n_trees,) whether any of those that may differ does.
@@ -50,10 +51,10 @@ class LookAhead:
         self.panel = self.market.panel()
         self.weights = decisions(plan, self.panel)
 
-    def scramble(self, t: int, seed: Iterable[int], ranges: Iterable[Range] = tuple(Range)) -> list[Outcome]:
-        """Other prices from bar t ≥ 1 on, once for each range. seed : of the prices; the same, the same prices."""
-        rng, day, settled = np.random.default_rng([*seed]), self._day(t), t + self.plan.execution.fills.delay
-        return [self._outcome(within, self.market.scrambled(day, within, rng), settled) for within in ranges]
+    def scramble(self, t: int, seed: Sequence[int], futures: Iterable[Future] = tuple(Future)) -> list[Outcome]:
+        """Other prices from bar t ≥ 1 on, once for each kind of future. seed : of the prices."""
+        day, settled = self._day(t), t + self.plan.execution.fills.delay
+        return [self._outcome(future, self.market.scrambled(day, future, seed), settled) for future in futures]
 
     def truncate(self, t: int) -> Outcome:
         """No prices from bar t on, `first_truncation` or later; the first `n_comparable` decisions must not differ."""
