@@ -27,7 +27,7 @@ from forge_ray.tree.formulas import read_formulas
 TICKERS = ("AAA", "BBB", "CCC", "DDD")
 MODES = ("CC", "CO", "OO", "OC")
 WINDOW = 3
-AFTER = 30
+AFTER = 22
 """Bars after the longest look-back of a group."""
 N_TREES = int(os.environ.get("FORGE_RAY_LOOKAHEAD_TREES", "60"))
 """Random trees. If the number is given, every bar is a cut; else some."""
@@ -139,7 +139,7 @@ def matrix(mode: str) -> list[tuple[LookAhead, range, list[str]]]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_no_indicator_in_any_node_kind_sees_the_future(mode: str):
-    """One future at each cut; over the modes every cut has all of them."""
+    """Another kind of future at each cut; over the modes every cut has all of them."""
     for audited, cuts, names in matrix(mode):
         looked_ahead, reacts = by_tree(audited, cuts, in_turn(MODES.index(mode)))
         assert [name for name, is_bad in zip(names, looked_ahead, strict=True) if is_bad] == []
