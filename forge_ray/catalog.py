@@ -213,6 +213,20 @@ CASH_LIKE: tuple[str, ...] = (CASH, "BIL", "SHV", "SGOV", "USFR")
 BARS_PER_YEAR = 252
 
 
+def metric_text(metric: str, value: float | None, digits: int = 2) -> str:
+    """A metric as people read it: fractions as percent. digits : decimals of a percent; numbers have one more."""
+    if value is None:
+        return "–"
+    unit = METRIC_BY_NAME[metric].unit
+    return (
+        f"{value:.{digits}%}"
+        if unit == "fraction"
+        else f"{value:,.0f}"
+        if unit == "bars"
+        else f"{value:.{digits + 1}f}"
+    )
+
+
 def indicator_table() -> str:
     """The indicators as a Markdown table."""
     rows = ["| indicator | aliases | unit | look-back | default sweep | definition |", "|---|---|---|---|---|---|"]

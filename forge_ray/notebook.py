@@ -9,7 +9,6 @@ HTML is escaped, self-contained and has no colours of its own, so that it suits 
 
 from __future__ import annotations
 
-import os
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -21,10 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 from forge_ray import jsontext
 from forge_ray import run as runs
-from forge_ray.catalog import METRIC_BY_NAME, METRICS, SEGMENTS
+from forge_ray.catalog import METRICS, SEGMENTS, metric_text
 from forge_ray.engine import METRIC_COLUMNS
 from forge_ray.errors import InputError, Problem, shown
-from forge_ray.run import Executor, Prepared, Progress, execute, explain, prepare, sharpe_by_luck
+from forge_ray.run import (
+    CACHE_BYTES,
+    Prepared,
+    Progress,
+    choose_executor,
+    default_workers,
+    execute,
+    explain,
+    prepare,
+    sharpe_by_luck,
+)
 from forge_ray.sweep import Sweep, parse_job, read_job
 from forge_ray.tree.builders import Draft
 from forge_ray.tree.outline import outline_html
@@ -32,7 +41,6 @@ from forge_ray.tree.outline import outline_html
 if TYPE_CHECKING:
     import polars as pl
 
-CACHE_BYTES = 256 * 2**20
 LEADERBOARD = ("sharpe", "cagr", "max_drawdown", "trades")
 
 
@@ -88,7 +96,7 @@ class PlanView:
 
     @cached_property
     def explanation(self) -> dict[str, Any]:
-        return explain(self.prepared, os.cpu_count() or 1, CACHE_BYTES)
+        return explain(self.prepared, default_workers(None), CACHE_BYTES)
 
     def run(
         self,
@@ -106,7 +114,7 @@ class PlanView:
         on_progress : told after every commit; by default a line below the cell that is kept up to date.
         """
         told = on_progress or _line_below_cell()
-        result = execute(self.prepared, _executor(ray, workers), out, fresh=fresh, on_progress=told)
+        result = execute(self.prepared, choose_executor(ray=ray, workers=workers), out, fresh=fresh, on_progress=told)
         return Run(result.path)
 
     def __repr__(self) -> str:
@@ -209,16 +217,6 @@ def _joined(given: Mapping[str, Any], written: Iterable[Mapping[str, Any]]) -> d
     return job
 
 
-def _executor(ray: bool, workers: int | None) -> Executor:
-    if ray:
-        from forge_ray.cluster.ray_executor import RayExecutor
-
-        return RayExecutor(workers, CACHE_BYTES)
-    from forge_ray.cluster.local import LocalExecutor
-
-    return LocalExecutor(workers or os.cpu_count() or 1, CACHE_BYTES)
-
-
 def _line_below_cell() -> Callable[[Progress], None]:
     """Keeps one line of output up to date in a notebook; elsewhere says nothing."""
     ipython = sys.modules.get("IPython")
@@ -246,10 +244,9 @@ class _Line:
 
 
 def _cell(column: str, value: Any) -> str:
-    if column not in METRIC_COLUMNS or value is None:
-        return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-    unit = METRIC_BY_NAME[column.partition("_")[2]].unit
-    return f"{value:.2%}" if unit == "fraction" else f"{value:,.0f}" if unit == "bars" else f"{value:.3f}"
+    if column in METRIC_COLUMNS:
+        return metric_text(column.partition("_")[2], value)
+    return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _block(*parts: str) -> str:

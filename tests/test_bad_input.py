@@ -864,11 +864,11 @@ def run_case(name: str, ask: Callable[[Run], object], fragments: tuple[str, ...]
 
 
 def by_case(by: str) -> Case:
-    return run_case(f"best by {by}", lambda run: run.top(by), ("--by: unknown metric column", repr(by), "is_sharpe"))
+    return run_case(f"best by {by}", lambda run: run.top(by), ("by: unknown metric column", repr(by), "is_sharpe"))
 
 
 def filter_case(where: str, fragment: str) -> Case:
-    return run_case(f"where {where[:40]}", lambda run: run.top(where=where), ("--where", fragment))
+    return run_case(f"where {where[:40]}", lambda run: run.top(where=where), ("where: ", fragment))
 
 
 def branch_case(branch: int) -> Case:

@@ -364,7 +364,7 @@ class StoreContract:
     def test_condition_that_does_not_fit_its_column_is_an_input_error(self, at):
         store = at.open()
         at.fill(store, BLOCKS[:1])
-        with pytest.raises(InputError, match="--where"):
+        with pytest.raises(InputError, match=r"^where: "):
             store.best("full_sharpe", True, 3, Where("status > 3", tuple(store.columns)))
 
     def test_single_rows_and_distinct_paths(self, at):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,19 +16,32 @@ import msgspec
 from forge_ray import jsontext
 from forge_ray.cli import text
 from forge_ray.cli.audit import audit_lines
+from forge_ray.cli.comparison import comparison_lines
 from forge_ray.cli.doctor import diagnose, report_lines
 from forge_ray.cli.market import show_check
 from forge_ray.data import MarketCheck, check_market
-from forge_ray.errors import InputError, Problem, shown
-from forge_ray.run import Audit, Executor, Result, Run, branch_sweep, execute, explain_decision, prepare, tree_sweep
+from forge_ray.errors import InputError, Problem, shown, step
+from forge_ray.run import (
+    CACHE_BYTES,
+    Audit,
+    Result,
+    Run,
+    branch_sweep,
+    choose_executor,
+    default_workers,
+    execute,
+    explain_decision,
+    prepare,
+    tree_sweep,
+)
 from forge_ray.run import audit as run_audit
 from forge_ray.run import backtest as run_backtest
+from forge_ray.run import compare as run_compare
 from forge_ray.run import explain as explain_plan
 from forge_ray.run import needle as run_needle
 from forge_ray.sweep import Sweep, parse_job, read_job
 from forge_ray.tree import atoms_of, parse_tree
-
-CACHE_BYTES = 256 * 2**20
+from forge_ray.tree.importers import check_options, read_options
 
 
 def run(
@@ -34,13 +49,13 @@ def run(
     take_over: bool, sink: str | None, as_json: bool,
 ) -> Result:  # fmt: skip
     prepared = prepare(read_job(job, settings))
-    n_workers = workers or os.cpu_count() or 1
-    text.note(text.plan_lines(explain_plan(prepared, n_workers, CACHE_BYTES)))
+    text.note(text.plan_lines(explain_plan(prepared, default_workers(workers), CACHE_BYTES)))
     with text.ProgressDisplay() as display:
-        executor = _executor(local, address, workers, n_workers)
-        result = execute(
-            prepared, executor, out, fresh=fresh, take_over=take_over, sink=sink, on_progress=display.update
-        )
+        executor = choose_executor(ray=not local, workers=workers, address=address)
+        with named_as_options("sink"):
+            result = execute(
+                prepared, executor, out, fresh=fresh, take_over=take_over, sink=sink, on_progress=display.update
+            )
     if as_json:
         print(jsontext.write(result.__dict__))
     else:
@@ -48,18 +63,8 @@ def run(
     return result
 
 
-def _executor(local: bool, address: str | None, workers: int | None, n_workers: int) -> Executor:
-    if local:
-        from forge_ray.cluster.local import LocalExecutor
-
-        return LocalExecutor(n_workers, CACHE_BYTES)
-    from forge_ray.cluster.ray_executor import RayExecutor
-
-    return RayExecutor(workers, CACHE_BYTES, address)
-
-
 def plan(job: Path, settings: list[str], *, as_json: bool) -> None:
-    explanation = explain_plan(prepare(read_job(job, settings)), os.cpu_count() or 1, CACHE_BYTES)
+    explanation = explain_plan(prepare(read_job(job, settings)), default_workers(None), CACHE_BYTES)
     print(jsontext.write(explanation) if as_json else "\n".join(text.full_plan_lines(explanation)))
 
 
@@ -87,7 +92,8 @@ def atoms(file: Path, *, as_json: bool) -> None:
 
 def top(path: Path, *, by: str | None, n: int, where: str | None, as_json: bool) -> None:
     with Run(path) as run:
-        metric, frame = run.metric(by), run.top(by, n, where)
+        with named_as_options("by", "where"):
+            metric, frame = run.metric(by), run.top(by, n, where)
         if not as_json:
             text.show_leaderboard(frame, metric, run.dimensions)
             return
@@ -95,15 +101,51 @@ def top(path: Path, *, by: str | None, n: int, where: str | None, as_json: bool)
     print(jsontext.write({"by": metric, "rows": rows}))
 
 
+@contextmanager
+def named_as_options(*parameters: str) -> Iterator[None]:
+    """Mistakes in parameters of a function are mistakes in the options that stand for them."""
+    try:
+        yield
+    except InputError as error:
+        named = [replace(p, place=f"--{p.place}") if p.place in parameters else p for p in error.problems]
+        raise type(error)(named) from error
+
+
 def explain(target: Path, what: list[str], *, data: str | None, settings: list[str], as_json: bool) -> None:
-    if target.is_dir():
-        if len(what) != 2 or not what[0].isdigit():
-            raise InputError([Problem("explain", f"expected RUN BRANCH DATE, got {' '.join([str(target), *what])}")])
-        with Run(target) as run:
-            sweep = branch_sweep(run, int(what[0]))
-    else:
-        sweep = tree_sweep(target, data, settings)
+    sweep = _one_branch(target, what, data, settings, "explain", "DATE")
     _show_decision(sweep, _day(what[-1], "DATE"), as_json)
+
+
+def compare(
+    target: Path, what: list[str], *, data: str | None, settings: list[str], options: list[str], as_json: bool,
+    **how: Any,
+) -> None:  # fmt: skip
+    renamed = read_options(options)
+    check_options(renamed, "allocations")
+    sweep = _one_branch(target, what, data, settings, "compare", "ALLOCATIONS")
+    with named_as_options("shift", "tolerance", "unit"):
+        found = run_compare(sweep, what[-1], options=renamed, **how)
+    print(jsontext.write(found) if as_json else "\n".join(comparison_lines(found)))
+
+
+def _one_branch(target: Path, what: list[str], data: str | None, settings: list[str], command: str, last: str) -> Sweep:
+    """The sweep of a tree, of a job of one branch, or of a branch of a run, whose number then comes before the last
+    argument. Raises `InputError` for anything else."""
+    is_run = _is_folder(target)
+    if len(what) != (2 if is_run else 1) or (is_run and not what[0].isdecimal()):
+        form = f"RUN BRANCH {last}" if is_run else f"TREE {last}"
+        raise InputError([Problem(command, f"expected {form}, got {shown(' '.join([str(target), *what]), 300)}")])
+    if not is_run:
+        return tree_sweep(target, data, settings)
+    with Run(target) as run:
+        return branch_sweep(run, int(what[0]))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise InputError([Problem(step(str(path)), error.strerror or str(error))]) from error
 
 
 def backtest(tree: Path, out: Path, *, data: str | None, settings: list[str], as_json: bool) -> None:
@@ -124,7 +166,7 @@ def needle(
 ) -> None:  # fmt: skip
     as_written = tree_sweep(tree, data, settings)
     around = tree_sweep(tree, data, [*settings, f"design={jsontext.write(design)}"])
-    executor = _executor(local, address, workers, workers or os.cpu_count() or 1)
+    executor = choose_executor(ray=not local, workers=workers, address=address)
     with text.ProgressDisplay() as display:
         found = run_needle(as_written, around, executor, out, on_progress=display.update)
     print(jsontext.write(found) if as_json else "\n".join(text.needle_lines(found)))

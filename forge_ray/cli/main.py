@@ -1,4 +1,4 @@
-"""The command line: `forge-ray run | plan | validate | import | atoms | needle | top | show | report | data check …`.
+"""The command line: `forge-ray run | plan | validate | import | atoms | needle | audit | compare | report | …`.
 
 stdout is for results (`--json` everywhere), stderr for people. Exit codes: 0 done, 1 internal error, 2 bad input,
 3 nothing passed (with `--strict`), 4 incomplete, 130 / 143 interrupted and resumable.
@@ -200,6 +200,34 @@ def explain(
     from forge_ray.cli import commands
 
     commands.explain(target, what, data=data, settings=settings, as_json=as_json)
+
+
+@app.command()
+def compare(
+    target: Annotated[
+        Path, typer.Argument(help="Tree file, job of one branch, or folder of a run.", show_default=False)
+    ],
+    what: Annotated[
+        list[str], typer.Argument(metavar="[BRANCH] ALLOCATIONS", help="For a run the branch; the CSV file.")
+    ],
+    shift: Annotated[int, typer.Option(min=-1000, max=1000, help="Bars that the dates of the file are late.")] = 0,
+    tolerance: Annotated[float, typer.Option(help="What a weight may be off; 0.005 is half a percent point.")] = 0.005,
+    unit: Annotated[str | None, typer.Option(help="percent or fraction, if the file does not show it.")] = None,
+    n: Annotated[int, typer.Option("-n", min=0, max=1_000_000, help="Differences to explain.")] = 5,
+    options: Annotated[
+        list[str], typer.Option("--option", metavar="ticker.OLD=NEW", help="Rename a ticker of the file.")
+    ] = [],
+    data: DataOption = None,
+    settings: SetOption = [],
+    as_json: JsonOption = False,
+) -> None:
+    """What a tree, or a branch of a run, holds against a table of dates, tickers and weights, and why they differ."""
+    from forge_ray.cli import commands
+
+    commands.compare(
+        target, what, shift=shift, tolerance=tolerance, unit=unit, n=n, options=options, data=data,
+        settings=settings, as_json=as_json,
+    )  # fmt: skip
 
 
 @app.command()

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from forge_ray import jsontext
-from forge_ray.catalog import METRIC_BY_NAME, METRICS, SEGMENTS
+from forge_ray.catalog import METRICS, SEGMENTS, metric_text
 from forge_ray.engine import METRIC_COLUMNS
 from forge_ray.run import Progress as Committed
 from forge_ray.run import Result, Run, sharpe_by_luck
@@ -186,14 +186,6 @@ def _cell(column: str, value: Any) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def metric_text(metric: str, value: float | None) -> str:
-    """A metric as people read it: fractions as percent."""
-    if value is None:
-        return "–"
-    unit = METRIC_BY_NAME[metric].unit
-    return f"{value:.2%}" if unit == "fraction" else f"{value:,.0f}" if unit == "bars" else f"{value:.3f}"
-
-
 def show_branch(report: Mapping[str, Any]) -> None:
     """One branch: values, verdict, a table of metrics by segment, the tree."""
     print(f"branch {report['branch']}", report.get("tree_name", ""))
@@ -274,20 +266,25 @@ def decision_lines(decision: Mapping[str, Any]) -> list[str]:
     for node in decision["nodes"]:
         indent = "  " * (node["depth"] + 1)
         lines.append(f"{indent}{node['id']} ({node['kind']})" + (f" -> {node['took']}" if node["took"] else ""))
-        lines += [f"{indent}    {_condition_line(condition)}" for condition in node["conditions"]]
+        lines += [f"{indent}    {condition_line(condition['id'], condition)}" for condition in node["conditions"]]
         lines += [f"{indent}    {_score_line(score)}" for score in node["scores"]]
     weights = {**decision["weights"], **({"CASH": decision["cash"]} if decision["cash"] > 1e-12 else {})}
-    return [*lines, "target: " + ", ".join(f"{ticker} {weight:.2%}" for ticker, weight in weights.items())]
+    return [*lines, f"target: {weights_text(weights)}"]
 
 
-def _condition_line(condition: Mapping[str, Any]) -> str:
-    truth = {True: "true", False: "false", None: "unknown"}[condition["is_true"]]
+def weights_text(weights: Mapping[str, float]) -> str:
+    return ", ".join(f"{ticker} {weight:.2%}" for ticker, weight in weights.items())
+
+
+def condition_line(name: str, condition: Mapping[str, Any], relative: float | None = None) -> str:
+    """A condition with its values and its distance to flipping, also as a share of the larger value."""
+    line = f"{name}: {condition['text']}: " + {True: "true", False: "false", None: "unknown"}[condition["is_true"]]
     if condition["left"] is None and condition["is_true"] is not None:
-        return f"{condition['id']}: {condition['text']}: {truth}"
+        return line
     if condition["left"] is None or condition["right"] is None:
-        return f"{condition['id']}: {condition['text']}: {truth}, a value is missing"
-    values = f"{condition['left']:.6g} against {condition['right']:.6g}"
-    return f"{condition['id']}: {condition['text']}: {truth} ({values}, flips at {condition['distance']:+.4g})"
+        return f"{line}, a value is missing"
+    values = f"{condition['left']:.6g} against {condition['right']:.6g}, flips at {condition['distance']:+.4g}"
+    return f"{line} ({values}{'' if relative is None else f', {relative:.2%} away'})"
 
 
 def _score_line(score: Mapping[str, Any]) -> str:

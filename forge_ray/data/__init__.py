@@ -1,5 +1,6 @@
 """The market: panels on their calendar, loaders, samples, splits."""
 
+from forge_ray.data.allocations import Allocations, read_allocations
 from forge_ray.data.check import MarketCheck, TickerCheck, check_market
 from forge_ray.data.columns import COLUMNS, read_columns
 from forge_ray.data.frames import Frame, as_frame, is_frame
@@ -13,6 +14,7 @@ from forge_ray.data.splits import Split, parse_split, split_masks
 __all__ = [
     "CLEAN_POLICIES",
     "COLUMNS",
+    "Allocations",
     "Bars",
     "Frame",
     "Future",
@@ -32,6 +34,7 @@ __all__ = [
     "is_frame",
     "load",
     "parse_split",
+    "read_allocations",
     "read_columns",
     "read_raw",
     "sample_tickers",

@@ -48,13 +48,13 @@ class CsvTable:
 
     def count(self, column: str) -> Counter[str | None]:
         counts: Counter[str | None] = Counter()
-        for _, table in self._tables([column]):
+        for _, table in self.rows([column]):
             counts += count_texts(table[column], column, self.place)
         return counts
 
     def read(self, columns: Mapping[str, str], tickers: Sequence[str] | None = None) -> pa.Table:
         kept = [pa.table({name: pa.array([], kind) for name, kind in _kinds(columns).items()})]
-        for lines, table in self._tables(list(columns.values())):
+        for lines, table in self.rows(list(columns.values())):
             rows = np.arange(len(table))
             if tickers is not None:
                 rows = np.flatnonzero(codes(table[columns["Ticker"]], tickers) >= 0)
@@ -83,8 +83,8 @@ class CsvTable:
     def _problem(self, line: int, message: str) -> Problem:
         return Problem(f"{self.place}: line {line:,}", message)
 
-    def _tables(self, columns: list[str]) -> Iterator[tuple[Lines, pa.Table]]:
-        """Columns of each block as strings, with where its lines lie in the file."""
+    def rows(self, columns: list[str]) -> Iterator[tuple[Lines, pa.Table]]:
+        """Columns, by their names, of each block as strings, with where its lines lie in the file."""
         with refusing(self.place, _CSV):
             blocks = self._blocks()
             names = self._names(next(blocks)[1])
@@ -153,11 +153,15 @@ class Lines:
 
     def count(self) -> int:
         """How many are not empty."""
-        return sum(1 for line in self.block.splitlines() if line)
+        return len(self.numbers())
 
     def of(self, row: int) -> int:
-        """The line of a row; empty lines are no rows."""
-        return [self.first + k for k, line in enumerate(self.block.splitlines()) if line][row]
+        """The line of a row."""
+        return self.numbers()[row]
+
+    def numbers(self) -> list[int]:
+        """The line of each row; empty lines are no rows."""
+        return [self.first + k for k, line in enumerate(self.block.splitlines()) if line]
 
 
 def _kinds(columns: Mapping[str, str]) -> dict[str, pa.DataType]:

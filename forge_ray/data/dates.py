@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -30,6 +31,16 @@ def bad_date(column: pa.Array | pa.ChunkedArray) -> BadDate | None:
         return None
     value = column[row].as_py()
     return BadDate(row, shown(value), _WHY if _UNCLEAR.fullmatch(value) else "")
+
+
+def read_day(text: str) -> date:
+    """The day of one text that is written like a date. Raises ValueError that says what is allowed."""
+    if bad := bad_date(pa.array([text])):
+        raise ValueError(f"{bad.value}{bad.why}; allowed: YYYY-MM-DD")
+    try:
+        return date.fromisoformat(text[:10])
+    except ValueError:
+        raise ValueError(f"{shown(text)} is no day of the calendar; allowed: YYYY-MM-DD") from None
 
 
 def iso_days(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

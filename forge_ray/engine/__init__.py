@@ -7,6 +7,7 @@ from forge_ray.engine.closeness import nearest_flips
 from forge_ray.engine.conditions import ConditionRate, condition_rates
 from forge_ray.engine.costs import projected_bytes, projected_seconds
 from forge_ray.engine.decision import Decision, decision_at
+from forge_ray.engine.flips import Flip, flips_at
 from forge_ray.engine.kernel_cache import KernelCache, kernel_cache
 from forge_ray.engine.rows import FIXED_COLUMNS, METRIC_COLUMNS, dimensions, schema
 from forge_ray.engine.single import BranchBars, branch_bars
@@ -21,6 +22,7 @@ __all__ = [
     "ConditionRate",
     "Decision",
     "Evaluator",
+    "Flip",
     "KernelCache",
     "Limit",
     "bind",
@@ -29,6 +31,7 @@ __all__ = [
     "decision_at",
     "dimensions",
     "evaluate",
+    "flips_at",
     "kernel_cache",
     "kernels_of",
     "nearest_flips",

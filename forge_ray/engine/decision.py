@@ -71,21 +71,25 @@ class Decision:
 def decision_at(bound: BoundPlan, t: int, cache: Cache) -> Decision:
     """The decision of calendar bar t of a bound plan without axes and with one tree."""
     evaluator = Evaluator(bound.plan, bound.panel, cache)
-    allocation = evaluator.allocation(bound.plan.roots[0], {})
-    weights = allocation.weights[allocation.row_of[t]]
-    held = {bound.panel.tickers[k]: float(weights[k]) for k in np.flatnonzero(weights)}
-    seen = max(t - bound.plan.execution.fills.delay, 0)
-    nodes = tuple(_Path(bound, evaluator, t, seen).nodes())
-    return Decision(bound.panel.date(t), bound.panel.date(seen), nodes, held)
+    descent = Descent(bound, evaluator, t)
+    nodes = tuple(descent.nodes())
+    return Decision(bound.panel.date(t), bound.panel.date(descent.at), nodes, descent.weights(evaluator))
 
 
-class _Path:
-    """What a decision met on its way down. t : its bar. seen : the bar of its information."""
+class Descent:
+    """What a decision met on its way down. t : its bar. at : the bar of its information."""
 
-    def __init__(self, bound: BoundPlan, evaluator: Evaluator, t: int, seen: int):
-        self.bound, self.evaluator, self.t, self.at = bound, evaluator, t, seen
+    def __init__(self, bound: BoundPlan, evaluator: Evaluator, t: int):
+        self.bound, self.evaluator, self.t = bound, evaluator, t
+        self.at = max(t - bound.plan.execution.fills.delay, 0)
         self.tree: Tree = bound.plan.trees[0]
         self.expressions = {(site.node, site.condition): site.expression for site in bound.plan.sites}
+
+    def weights(self, evaluator: Evaluator) -> dict[str, float]:
+        """Ticker → target weight of the bar, those that are not 0."""
+        allocation = evaluator.allocation(self.bound.plan.roots[0], {})
+        weights = allocation.weights[allocation.row_of[self.t]]
+        return {self.bound.panel.tickers[k]: float(weights[k]) for k in np.flatnonzero(weights)}
 
     def nodes(self) -> Iterator[NodeSeen]:
         """Nodes that the decision reaches, in pre-order."""
@@ -95,7 +99,7 @@ class _Path:
             node = self.tree.nodes[index]
             scores = tuple(self.scores(index, node))
             took, reached = self.way(index, node, scores)
-            conditions = tuple(seen for _, line in node.conditions for seen in self.conditions(node, line))
+            conditions = tuple(seen for _, line in node.conditions for _, seen in self.conditions(node, line))
             yield NodeSeen(node.id, node.kind.value, depth, conditions, scores, took, tuple(map(str, node.positions)))
             stack.extend((child, depth + 1) for child in reversed(reached))
 
@@ -164,11 +168,12 @@ class _Path:
         for k, child in enumerate(node.slots[0].children):
             yield ScoreSeen(self.tree.nodes[child].id, scores[k], k in picked)
 
-    def conditions(self, node: Node, line: Condition | DateCondition) -> Iterator[ConditionSeen]:
+    def conditions(self, node: Node, line: Condition | DateCondition) -> Iterator[tuple[int, ConditionSeen]]:
+        """What a line compares, with its expression: one, or one for each of several tickers."""
         i = self.expressions[node.id, line.id]
         if isinstance(line, DateCondition):
             text = f"{line.join.value} date from {line.month}/{line.day} to {line.to_month}/{line.to_day}"
-            yield ConditionSeen(line.id, text, np.nan, np.nan, np.nan, self.truth(i))
+            yield i, ConditionSeen(line.id, text, np.nan, np.nan, np.nan, self.truth(i))
             return
         e, subject = self.bound.plan.expressions[i], line.left.subject
         parts = e.operands if e.op in (Op.ANY, Op.ALL) else (i,)
@@ -182,7 +187,7 @@ class _Path:
                 text = _text(line, f"{ticker} of {subject.quantifier}")
             else:
                 text = _text(line, None)
-            yield ConditionSeen(line.id, text, left, right, right - left, self.truth(part))
+            yield part, ConditionSeen(line.id, text, left, right, right - left, self.truth(part))
 
     def value(self, i: int) -> float:
         series = self.evaluator.series(i, {})

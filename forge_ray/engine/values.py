@@ -10,8 +10,9 @@ Everything here is a function of (expression, values of its axes, panel); the ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -40,6 +41,7 @@ from forge_ray.tree import AxisValue
 from forge_ray.tree.domains import CUSTOM
 from forge_ray.tree.formulas import VARIABLES
 
+T = TypeVar("T")
 Values = Mapping[int, AxisValue]
 
 
@@ -75,9 +77,7 @@ class Evaluator:
 
     def bits(self, i: int, values: Values) -> np.ndarray:
         """(2, n_words) packed condition: known true, known false."""
-        e = self.plan.expressions[i]
-        key = ("bits", i, *key_of(values, e.axes))
-        return self.cache.get(key, lambda: self._bits(i, values), n_bytes)
+        return self._kept("bits", i, values, lambda: self._bits(i, values), n_bytes)
 
     def allocation(self, root: int, values: Values) -> Allocation:
         """The allocation of an expression, operands first, so that depth costs no recursion."""
@@ -98,7 +98,7 @@ class Evaluator:
             stack.pop()
             if i not in done:
                 make = partial(self._allocate, i, values, done)
-                done[i] = self.cache.get(self._allocation_key(i, values), make, lambda a: a.nbytes)
+                done[i] = self._kept("allocation", i, values, make, lambda allocation: allocation.nbytes)
         return done[root]
 
     def _note(self, i: int, values: Values, done: dict[int, Allocation]) -> bool:
@@ -107,19 +107,22 @@ class Evaluator:
         return known is not None
 
     def _known(self, i: int, values: Values) -> Allocation | None:
-        found = self.cache.find(self._allocation_key(i, values))
+        found = self.cache.find(self._key("allocation", i, values))
         return found if isinstance(found, Allocation) else None
-
-    def _allocation_key(self, i: int, values: Values) -> tuple:
-        return ("allocation", i, *key_of(values, self.plan.expressions[i].axes))
 
     def equity(self, i: int, values: Values) -> OwnBars:
         """The simulated equity of an allocation, as the bars of a ticker that has only closes."""
-        key = ("equity", i, *key_of(values, self.plan.expressions[i].axes))
-        levels = self.cache.get(key, lambda: self._simulated(i, values), n_bytes)
+        levels = self._kept("equity", i, values, lambda: self._simulated(i, values), n_bytes)
         ready = int(np.isnan(levels).sum())
         shown = np.maximum(np.arange(self.n_bars) - ready, -1)
         return OwnBars("", self.panel.dates[ready:], levels[ready:], shown, np.zeros(self.n_bars, bool))
+
+    def _kept(self, what: str, i: int, values: Values, make: Callable[[], T], size: Callable[[T], int]) -> T:
+        """What an expression is for some values of its axes, made only if the cache has not got it."""
+        return self.cache.get(self._key(what, i, values), make, size)
+
+    def _key(self, what: str, i: int, values: Values) -> tuple:
+        return (what, i, *key_of(values, self.plan.expressions[i].axes))
 
     # series
 

@@ -11,6 +11,8 @@ from typing import Any
 from forge_ray.catalog import METRIC_BY_NAME
 
 DIGITS = 4
+PERCENT_DIGITS = 1
+"""Decimals of a percent in tables."""
 
 _SEGMENT_TITLES = {"full": "full", "is": "in sample", "oos": "out of sample"}
 
@@ -50,14 +52,6 @@ def metric_label(column: str) -> str:
     """`is_max_drawdown` as "max drawdown, in sample"."""
     segment, _, metric = column.partition("_")
     return f"{metric.replace('_', ' ')}, {_SEGMENT_TITLES[segment]}"
-
-
-def metric_text(metric: str, value: float | None) -> str:
-    """A metric as people read it: fractions as percent."""
-    if value is None:
-        return "–"
-    unit = METRIC_BY_NAME[metric].unit
-    return f"{value:.1%}" if unit == "fraction" else f"{value:,.0f}" if unit == "bars" else f"{value:.2f}"
 
 
 def tick_format(metric: str) -> str:

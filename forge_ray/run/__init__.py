@@ -2,14 +2,28 @@
 
 from forge_ray.run.audit import Audit, Leak, audit
 from forge_ray.run.backtest import backtest
+from forge_ray.run.comparison import TOLERANCE, compare
 from forge_ray.run.deciding import branch_sweep, explain_decision, tree_sweep
-from forge_ray.run.execution import Executor, Prepared, Progress, Result, execute, prepare, sharpe_by_luck
+from forge_ray.run.execution import (
+    BRANCH_CACHE_BYTES,
+    Executor,
+    Prepared,
+    Progress,
+    Result,
+    execute,
+    prepare,
+    sharpe_by_luck,
+)
+from forge_ray.run.executors import CACHE_BYTES, choose_executor, default_workers
 from forge_ray.run.explanation import explain
 from forge_ray.run.look_ahead import TRUNCATED, LookAhead
 from forge_ray.run.needle import needle
 from forge_ray.run.reading import Run
 
 __all__ = [
+    "BRANCH_CACHE_BYTES",
+    "CACHE_BYTES",
+    "TOLERANCE",
     "TRUNCATED",
     "Audit",
     "Executor",
@@ -22,6 +36,9 @@ __all__ = [
     "audit",
     "backtest",
     "branch_sweep",
+    "choose_executor",
+    "compare",
+    "default_workers",
     "execute",
     "explain",
     "explain_decision",

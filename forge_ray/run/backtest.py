@@ -14,10 +14,9 @@ from forge_ray.catalog import METRICS, SEGMENTS
 from forge_ray.data import as_date
 from forge_ray.engine import BoundPlan, BranchBars, Cache, branch_bars, evaluate
 from forge_ray.errors import StoreError
-from forge_ray.run.execution import prepare_branch
+from forge_ray.run.execution import BRANCH_CACHE_BYTES, prepare_branch
 from forge_ray.sweep import Sweep
 
-CACHE_BYTES = 64 * 2**20
 N_DAYS = 5
 
 
@@ -27,7 +26,7 @@ def backtest(sweep: Sweep, folder: str | Path) -> dict[str, Any]:
     Returns plain JSON values: metrics by segment, best and worst days, the files. Raises `InputError` for a sweep of
     several branches, `StoreError` if the folder cannot be written.
     """
-    bound, cache = prepare_branch(sweep).bound, Cache(CACHE_BYTES)
+    bound, cache = prepare_branch(sweep).bound, Cache(BRANCH_CACHE_BYTES)
     row, bars = evaluate(bound, 0, 1, cache).to_pylist()[0], branch_bars(bound, 0, cache)
     tables = {"returns": _returns(bars), "weights": _weights(bound, bars), "trades": _trades(bound, bars)}
     order = np.argsort(bars.net, kind="stable")

@@ -14,12 +14,10 @@ from forge_ray import jsontext
 from forge_ray.data import as_day
 from forge_ray.engine import Cache, decision_at
 from forge_ray.errors import InputError, Problem
-from forge_ray.run.execution import Prepared, prepare_branch
+from forge_ray.run.execution import BRANCH_CACHE_BYTES, Prepared, prepare_branch
 from forge_ray.run.reading import Run
 from forge_ray.sweep import Sweep, parse_job, with_settings
 from forge_ray.tree import Grid, fill
-
-CACHE_BYTES = 64 * 2**20
 
 
 def tree_sweep(path: str | Path, data: str | None, settings: Iterable[str] = ()) -> Sweep:
@@ -53,7 +51,7 @@ def explain_decision(sweep: Sweep, day: date | None) -> dict[str, Any]:
     """
     prepared = prepare_branch(sweep)
     t = len(prepared.bound.panel.dates) - 1 if day is None else _bar(prepared, day)
-    decision = asdict(decision_at(prepared.bound, t, Cache(CACHE_BYTES)))
+    decision = asdict(decision_at(prepared.bound, t, Cache(BRANCH_CACHE_BYTES)))
     cash = 1.0 - sum(decision["weights"].values())
     decision |= {"date": decision["date"].isoformat(), "information": decision["information"].isoformat()}
     decision["traded"] = t >= prepared.bound.start

@@ -36,6 +36,8 @@ MIN_BLOCKS = 64
 MAX_BLOCK = 4096
 BYTES_PER_ROW = 8 * (len(METRIC_COLUMNS) + 8)
 EULER_GAMMA = 0.5772156649015329
+BRANCH_CACHE_BYTES = 64 * 2**20
+"""For looking at one branch."""
 
 
 class Executor(Protocol):
@@ -225,7 +227,7 @@ def _sink(store: LocalStore, kind: str | None) -> Iterator[Callable[[Part], None
         yield lambda part: None
         return
     if kind != "sqlite":
-        raise InputError([unknown("--sink", "sink", kind, ("sqlite",))])
+        raise InputError([unknown("sink", "sink", kind, ("sqlite",))])
     with closing(SqliteSink(store)) as sqlite:
         sqlite.catch_up()
         yield sqlite.add

@@ -22,7 +22,7 @@ from forge_ray.catalog import METRIC_BY_NAME
 from forge_ray.data import OwnBars, Panel
 from forge_ray.engine import BoundPlan, Cache, Evaluator, evaluate, nearest_flips
 from forge_ray.errors import InputError, Problem
-from forge_ray.run.execution import Executor, Progress, execute, prepare, prepare_branch
+from forge_ray.run.execution import BRANCH_CACHE_BYTES, Executor, Progress, execute, prepare, prepare_branch
 from forge_ray.run.reading import Run
 from forge_ray.sweep import Sweep
 from forge_ray.tree import Neighbourhood
@@ -30,7 +30,6 @@ from forge_ray.tree import Neighbourhood
 if TYPE_CHECKING:
     import polars as pl
 
-CACHE_BYTES = 256 * 2**20
 METRICS = ("sharpe", "sortino", "cagr", "max_drawdown", "calmar", "turnover")
 HAIR = 0.1
 """Moves within which a decision was one by a hair."""
@@ -140,7 +139,7 @@ def _atom(atom: str, branches: list[int], sharpe: np.ndarray, rows: pl.DataFrame
 
 def _days(bound: BoundPlan) -> dict[str, Any]:
     """How near the traded decisions were to flipping."""
-    nearest = nearest_flips(bound, Cache(CACHE_BYTES))
+    nearest = nearest_flips(bound, Cache(BRANCH_CACHE_BYTES))
     compared = nearest[np.isfinite(nearest)]
     return {
         "decisions": bound.n,
@@ -187,9 +186,9 @@ def _bars_off(own: OwnBars, rng: np.random.Generator) -> OwnBars:
 
 def _targets(bound: BoundPlan) -> np.ndarray:
     """(n, n_tickers) target weights of the traded decisions."""
-    found = Evaluator(bound.plan, bound.panel, Cache(CACHE_BYTES)).allocation(bound.plan.roots[0], {})
+    found = Evaluator(bound.plan, bound.panel, Cache(BRANCH_CACHE_BYTES)).allocation(bound.plan.roots[0], {})
     return found.weights[found.row_of[bound.start : bound.start + bound.n]]
 
 
 def _sharpe(bound: BoundPlan) -> float | None:
-    return evaluate(bound, 0, 1, Cache(CACHE_BYTES)).column("full_sharpe")[0].as_py()
+    return evaluate(bound, 0, 1, Cache(BRANCH_CACHE_BYTES)).column("full_sharpe")[0].as_py()

@@ -72,7 +72,7 @@ class Run:
         """The metric column to rank by."""
         column = by or ("is_sharpe" if self.has_split else "full_sharpe")
         if column not in METRIC_COLUMNS:
-            raise InputError([unknown("--by", "metric column", column, METRIC_COLUMNS)])
+            raise InputError([unknown("by", "metric column", column, METRIC_COLUMNS)])
         return column
 
     def branch(self, branch: int) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def _where(text: str, columns: tuple[str, ...], texts: list[str]) -> Where:
         where.check_kinds(texts)
         return where
     except ValueError as error:
-        raise InputError([Problem("--where", str(error))]) from error
+        raise InputError([Problem("where", str(error))]) from error
 
 
 def reason_of_null(metric: str, row: Mapping[str, Any], segment: str) -> str:

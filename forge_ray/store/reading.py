@@ -213,4 +213,4 @@ def _filtered(frame: pl.DataFrame, predicate: Predicate | None) -> pl.DataFrame:
     try:
         return frame.filter(predicate({name: pl.col(name) for name in predicate.names}))
     except pl.exceptions.PolarsError as error:
-        raise InputError([Problem("--where", str(error).partition("\n")[0])]) from error
+        raise InputError([Problem("where", str(error).partition("\n")[0])]) from error

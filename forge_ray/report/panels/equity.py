@@ -10,12 +10,11 @@ from forge_ray.data import as_date
 from forge_ray.engine import BoundPlan, Cache, branch_bars
 from forge_ray.report.panel import Panel, label, metric_label, numbers, plain, short
 from forge_ray.report.subject import Subject
-from forge_ray.run import Prepared
+from forge_ray.run import BRANCH_CACHE_BYTES, Prepared
 
 SHOWN = 5
 MAX_POINTS = 3000
 MAX_NAME = 72
-CACHE_BYTES = 64 * 2**20
 
 
 def equity(subject: Subject) -> Panel:
@@ -42,7 +41,7 @@ def equity(subject: Subject) -> Panel:
 
 
 def _branch(prepared: Prepared, branch: int) -> dict[str, Any]:
-    bars = branch_bars(prepared.bound, branch, Cache(CACHE_BYTES))
+    bars = branch_bars(prepared.bound, branch, Cache(BRANCH_CACHE_BYTES))
     return {"name": _name(prepared, branch), "is_benchmark": False, **_curve(bars.equity, bars.drawdown)}
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from forge_ray.report.panel import Panel, label, metric_label, metric_text
+from forge_ray.catalog import metric_text
+from forge_ray.report.panel import PERCENT_DIGITS, Panel, label, metric_label
 from forge_ray.report.subject import Subject
 
 SHOWN = 20
@@ -34,7 +35,9 @@ def _row(subject: Subject, row: dict[str, Any]) -> dict[str, Any]:
         "branch": row["branch"],
         "alike": row["alike"],
         "values": ["" if row[name] is None else label(row[name]) for name in subject.dimensions],
-        "cells": [metric_text(metric, row[f"{s}_{metric}"]) for metric in COLUMNS for s in subject.segments],
+        "cells": [
+            metric_text(metric, row[f"{s}_{metric}"], PERCENT_DIGITS) for metric in COLUMNS for s in subject.segments
+        ],
     }
 
 

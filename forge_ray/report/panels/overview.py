@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from forge_ray.catalog import METRIC_BY_NAME
-from forge_ray.report.panel import Panel, label, metric_label, metric_text
+from forge_ray.catalog import METRIC_BY_NAME, metric_text
+from forge_ray.report.panel import PERCENT_DIGITS, Panel, label, metric_label
 from forge_ray.report.subject import Subject
 from forge_ray.run import sharpe_by_luck
 from forge_ray.tree import Axis, Grid
@@ -112,9 +112,9 @@ def _luck(subject: Subject, branches: int) -> dict[str, Any] | None:
     return None if luck is None else {
         "metric": metric_label(f"{segment}_sharpe"),
         "branch": best["branch"],
-        "best": metric_text("sharpe", best[f"{segment}_sharpe"]),
-        "later": metric_text("sharpe", best["oos_sharpe"]) if subject.run.has_split else None,
-        "luck": metric_text("sharpe", luck),
+        "best": metric_text("sharpe", best[f"{segment}_sharpe"], PERCENT_DIGITS),
+        "later": metric_text("sharpe", best["oos_sharpe"], PERCENT_DIGITS) if subject.run.has_split else None,
+        "luck": metric_text("sharpe", luck, PERCENT_DIGITS),
         "trials": trials,
         "days": days,
         "beats": best[f"{segment}_sharpe"] > luck,

@@ -14,10 +14,20 @@ from types import MappingProxyType
 from forge_ray.tree.importers import atlas_job, composer, composer_code, composer_score, quantmage
 from forge_ray.tree.importers.composer_terms import Terms
 from forge_ray.tree.importers.detect import content
+from forge_ray.tree.importers.fields import table_ticker
 from forge_ray.tree.importers.options import OPTIONS, check_options, read_options
 from forge_ray.tree.importers.report import ForeignFileError, Imported, Repair, Report
 
-__all__ = ["OPTIONS", "ForeignFileError", "Imported", "Repair", "import_text", "read_options"]
+__all__ = [
+    "OPTIONS",
+    "ForeignFileError",
+    "Imported",
+    "Repair",
+    "check_options",
+    "import_text",
+    "read_options",
+    "table_ticker",
+]
 
 
 def import_text(text: str | bytes, name: str, options: Mapping[str, str] = MappingProxyType({})) -> Imported:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from forge_ray.tree.importers.fields import Fields, exact, plain, ticker
+from forge_ray.tree.importers.fields import Fields, exact, native_spelling, plain, ticker
 from forge_ray.tree.importers.report import Report, Spot
 
 INDICATORS: dict[str, str] = {
@@ -50,7 +50,6 @@ OPEN_BY_METRIC = {
     "Max Drawdown": "max drawdown with window w looks at w closes",
     "SMA of Returns": "moving-average-return is in percent, as cumulative-return",
 }
-_CLASS = re.compile(r"(EQUITIES|CRYPTO)::(.+?)//USD")
 
 
 @dataclass
@@ -130,10 +129,7 @@ class Terms:
         if not isinstance(value, str) or not value.strip():
             self.report.problem(spot, f"expected a ticker, got {value!r}")
             return "CASH"
-        text = value.strip()
-        if match := _CLASS.fullmatch(text):
-            text = f"{match[2]}-USD" if match[1] == "CRYPTO" else match[2]
-        text = text.replace("/", ".")
+        text = native_spelling(value)
         if text != value:
             self.report.repair(Spot(None, ""), f"ticker {value} read as {text}")
         return ticker(text, spot, self.report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from forge_ray.tree import domains
 from forge_ray.tree.importers.report import Report, Spot, expected
 
+_CLASS = re.compile(r"(EQUITIES|CRYPTO)::(.+?)//USD")
 _NUMBER_TEXT = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?\s*")
 
 
@@ -117,6 +118,20 @@ def exact(value: object) -> Fraction | None:
 def plain(value: Fraction) -> int | float:
     """A whole number as int, anything else as the nearest float."""
     return int(value) if value.denominator == 1 and abs(value) < 2**53 else float(value)
+
+
+def native_spelling(text: str) -> str:
+    """Composer's spelling in ours: ``EQUITIES::BRK/B//USD`` is ``BRK.B``, and ``CRYPTO::BTC//USD`` is ``BTC-USD``."""
+    text = text.strip()
+    if match := _CLASS.fullmatch(text):
+        text = f"{match[2]}-USD" if match[1] == "CRYPTO" else match[2]
+    return text.replace("/", ".")
+
+
+def table_ticker(text: str, options: Mapping[str, str]) -> str:
+    """A ticker of a table of allocations as the importers read it. Raises ValueError for what cannot be one."""
+    spelled = native_spelling(text)
+    return domains.read_ticker(options.get(f"ticker.{spelled}", spelled))
 
 
 def ticker(value: object, spot: Spot, report: Report) -> str:
