@@ -179,6 +179,20 @@ def test_top_ranks_and_filters(finished_run: tuple[Path, Finished]) -> None:
     assert "MSFT" in shown.out
 
 
+def test_mistakes_in_options_name_the_option(finished_run: tuple[Path, Finished]) -> None:
+    folder, done = finished_run
+    path = done.json()["path"]
+    for arguments, message in (
+        (("top", path, "--by", "sharpe"), "error: --by: unknown metric column 'sharpe'"),
+        (("top", path, "--where", "is_sharp > 1"), "error: --where: unknown name 'is_sharp'"),
+        (("top", path, "--where", "stock > 1"), "error: --where: "),
+        (("run", "job.json", "--local", "--sink", "csv"), "error: --sink: unknown sink 'csv'"),
+    ):
+        refused = forge_ray(*arguments, folder=folder)
+        assert (refused.code, refused.out) == (2, "")
+        assert message in refused.err
+
+
 def test_show_tells_values_metrics_and_the_concrete_tree(finished_run: tuple[Path, Finished]) -> None:
     folder, done = finished_run
     path = done.json()["path"]

@@ -61,6 +61,10 @@ def read_allocations(file: str | Path, spell: Callable[[str], str], unit: str | 
     """
     if unit is not None and unit not in UNITS:
         raise DataError([unknown("unit", "unit", unit, UNITS)])
+    try:
+        Path(file).stat()
+    except OSError as error:  # such as a name that is too long to be a place
+        raise DataError([Problem(step(str(file), 300), error.strerror or str(error))]) from error
     reader = _Reader(CsvTable(Path(file)), spell)
     reader.read()
     reader.check()

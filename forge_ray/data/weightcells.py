@@ -67,9 +67,9 @@ def unit_of(cells: Sequence[Cell], asked: str | None, tell: Tell) -> str:
     """The unit of cells that do not say their own. asked : what the caller says it is. tell : receives mistakes."""
     said = {cell.says for cell in cells}
     if asked is not None:
-        for cell in cells:
-            if cell.says not in (None, asked):
-                tell(f"{cell.in_words()}, and the unit is said to be {asked}", cell)
+        if others := [cell for cell in cells if cell.says not in (None, asked)]:
+            more = f" like {len(others) - 1:,} more" if len(others) > 1 else ""
+            tell(f"{others[0].in_words()}{more}, and the unit is said to be {asked}", others[0])
         return asked
     if said == {None}:
         return _unit_by_totals(cells, tell)

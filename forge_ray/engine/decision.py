@@ -91,14 +91,19 @@ class Descent:
         weights = allocation.weights[allocation.row_of[self.t]]
         return {self.bound.panel.tickers[k]: float(weights[k]) for k in np.flatnonzero(weights)}
 
-    def nodes(self) -> Iterator[NodeSeen]:
-        """Nodes that the decision reaches, in pre-order."""
+    def nodes(self, considered: bool = False) -> Iterator[NodeSeen]:
+        """Nodes that the decision reaches, in pre-order.
+
+        considered : also those below a child that a function left out by the score of its allocation, which they made.
+        """
         stack = [(0, 0)]
         while stack:
             index, depth = stack.pop()
             node = self.tree.nodes[index]
             scores = tuple(self.scores(index, node))
             took, reached = self.way(index, node, scores)
+            if considered and node.kind is Kind.FUNCTION and node.get("of", "allocation") == "allocation":
+                reached = list(node.slots[0].children)
             conditions = tuple(seen for _, line in node.conditions for _, seen in self.conditions(node, line))
             yield NodeSeen(node.id, node.kind.value, depth, conditions, scores, took, tuple(map(str, node.positions)))
             stack.extend((child, depth + 1) for child in reversed(reached))

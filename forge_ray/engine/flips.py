@@ -1,4 +1,4 @@
-"""What would have been held had one condition been the other way round: for each condition that a decision met.
+"""What would have been held had one condition been the other way round: for each condition of a decision.
 
 1. Flip the condition on the bar of the decision, wherever the tree uses it: equal conditions are one expression.
 2. Evaluate what follows from it, gates and allocations; all else is as it was.
@@ -24,10 +24,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Flip:
-    """A condition on the path of a decision, and the decision without it.
+    """A condition of a decision, and the decision without it.
 
-    places : where the path reads it, as node.condition. seen : as it was. to : what it is flipped to; an unknown one is
-    flipped to both. weights : the target weights then, the rest is cash.
+    places : where the decision reads it, as node.condition. seen : as it was. to : what it is flipped to; an unknown
+    one is flipped to both. weights : the target weights then, the rest is cash.
     """
 
     places: tuple[str, ...]
@@ -37,8 +37,9 @@ class Flip:
 
 
 def flips_at(bound: BoundPlan, t: int, cache: Cache) -> Iterator[Flip]:
-    """The flips of every distinct condition that the decision of calendar bar t met, in the order of its path.
+    """The flips of every distinct condition that has a part in the decision of calendar bar t, in the tree's order.
 
+    These are the ones on its path, and those that decided how a child that was left out scored.
     bound : of a plan without axes and with one tree.
     """
     evaluator = Evaluator(bound.plan, bound.panel, cache)
@@ -46,7 +47,7 @@ def flips_at(bound: BoundPlan, t: int, cache: Cache) -> Iterator[Flip]:
     by_id = {node.id: node for node in descent.tree.nodes}
     places: dict[int, list[str]] = {}
     met: dict[int, ConditionSeen] = {}
-    for node in map(by_id.__getitem__, (seen.id for seen in descent.nodes())):
+    for node in map(by_id.__getitem__, (seen.id for seen in descent.nodes(considered=True))):
         for _, line in node.conditions:
             for expression, seen in descent.conditions(node, line):
                 places.setdefault(expression, []).append(f"{node.id}.{line.id}")

@@ -35,19 +35,21 @@ def explain_difference(
 
     there : target weights of the other side. `causes` are the conditions whose flip alone gives its holdings, or its
     weights if the holdings are the same; those that give its weights first, then the nearest. `nearest` are those
-    nearest to flipping, relative to the larger of their values. `ranks` are the closest calls of the functions.
+    nearest to flipping, relative to the larger of their values, and those that change anything first. `ranks` are the
+    closest calls of the functions.
     """
     decision, flips = decision_at(bound, t, cache), list(flips_at(bound, t, cache))
     flips.sort(key=_relative)
     has_same = _has_same(decision.weights, there)
     gives_weights = [flip for flip in flips if _has_near(flip.weights, there, tolerance)]
     gives_holdings = [flip for flip in flips if not has_same and _has_same(flip.weights, there)]
+    nearest = sorted(flips, key=lambda flip: flip.weights == decision.weights)
     causes = {id(flip): flip for flip in (*gives_weights, *gives_holdings)}
     return {
         "path": [{"id": node.id, "kind": node.kind, "took": node.took} for node in decision.nodes],
         "same_holdings": has_same,
         "causes": [_plain(flip) for flip in causes.values()],
-        "nearest": [_plain(flip) for flip in flips[:N_NEAREST]],
+        "nearest": [_plain(flip) for flip in nearest[:N_NEAREST]],
         "ranks": sorted(_ranks(decision), key=lambda rank: rank["distance"])[:N_NEAREST],
     }
 
