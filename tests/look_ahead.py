@@ -32,7 +32,7 @@ def look_ahead_of(
 
 def look_ahead_of_job(job: dict, prices: Prices) -> LookAhead:
     sweep = parse_job({"data": "sample:us20", **job})
-    plan = compile_plan(sweep.trees, sweep.grid, sweep.execution, sweep.formulas)
+    plan = compile_plan(sweep.trees, sweep.space, sweep.execution, sweep.formulas)
     rates = list(sweep.execution.carried_tickers)
     return LookAhead(plan, raw_market(prices, plan.tickers, rates, sweep.execution.calendar))
 

@@ -286,7 +286,10 @@ def start_bar(market: Market, limits: dict[tuple[Source, str], int], start: str 
     dates = market.dates
     if start == "earliest":
         listed = [market.history(source)[0][0] for source, reason in limits if reason == "position"]
-        return next((t for t, day in enumerate(dates) if not listed or day >= min(listed)), len(dates))
+        known = [t for t, day in enumerate(dates) if not listed or day >= min(listed)]
+        if not known:
+            raise ValueError("no calendar bar on or after the first one of a position")
+        return known[0]
     first = 0
     if start != "common":
         given = date.fromisoformat(start) if isinstance(start, str) else start

@@ -18,6 +18,7 @@ from naive_tree import (
     Equity,
     Ratio,
     Source,
+    can_fall_back,
     children_of,
     days_of,
     fallback_of,
@@ -203,7 +204,7 @@ def needs(node: dict, market: Market) -> Iterator[tuple[Source, str, int]]:
 
 def needs_of_slot(node: dict, slot: str, market: Market) -> Iterator[tuple[Source, str, int]]:
     weighting = setting(node, slot, "weighting")
-    if weighting == "capped" and children_of(node, slot) and fallback_of(node, slot) != "CASH":
+    if can_fall_back(node, slot):
         yield fallback_of(node, slot), "position", 0
     for child in children_of(node, slot):
         if weighting in ("inverse", "pro"):

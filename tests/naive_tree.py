@@ -163,6 +163,12 @@ def fallback_of(node: dict, slot: str) -> str:
     return "CASH" if ticker is None or ticker in NOTHING else ticker
 
 
+def can_fall_back(node: dict, slot: str) -> bool:
+    """Whether a slot can hold its fallback; one without children holds nothing."""
+    is_capped = bool(children_of(node, slot)) and setting(node, slot, "weighting") == "capped"
+    return is_capped and fallback_of(node, slot) != "CASH"
+
+
 def conditions_of(node: dict) -> Iterator[dict]:
     for field in ("conditions", "entryConditions", "exitConditions"):
         yield from node.get(field, ())
@@ -185,9 +191,7 @@ def held_tickers(tree: dict) -> Iterator[str]:
             if ticker not in (*NOTHING, "CASH"):
                 yield ticker
         for slot in slots_of(node):
-            has_children = any(child is not None for child in node.get("children", {}).get(slot, ()))
-            is_capped = has_children and setting(node, slot, "weighting") == "capped"
-            if is_capped and fallback_of(node, slot) != "CASH":
+            if can_fall_back(node, slot):
                 yield fallback_of(node, slot)
 
 

@@ -86,16 +86,14 @@ def is_decided_by_a_hair(tree: dict, market: naive.Market) -> bool:
 
 
 def assert_metrics(row: dict, expected: dict, case: object) -> None:
-    """Every metric of every segment to 1e-10; treynor divides by beta and sharpe by volatility, so that a tiny one
-    magnifies the difference, which is that of returns rounded to 2⁻⁴⁷. Below `CALM` the sums do not resolve the third
-    and fourth power of a deviation."""
+    """Every metric of every segment to 1e-10 of what it is made of. Below `CALM` the sums do not resolve the third and
+    fourth power of a deviation."""
     for segment in SEGMENTS:
-        beta = abs(expected[segment]["beta"] or 1.0)
         volatility = expected[segment]["volatility"] or 1.0
-        scales = {"treynor": max(1.0, 1.0 / beta), "sharpe": max(1.0, 1e-4 / volatility)}
+        scales = magnified(expected[segment])
         for metric in METRICS:
             value, oracle = row[f"{segment}_{metric.name}"], expected[segment][metric.name]
-            where = (case, segment, metric.name, value, oracle)
+            where = f"{metric.name}: {segment} {value}, expected {oracle}, in {case}"
             if volatility < CALM and metric.name in ("skew", "kurtosis_excess"):
                 continue
             if metric.name == "n_days":
@@ -105,3 +103,24 @@ def assert_metrics(row: dict, expected: dict, case: object) -> None:
             else:
                 scale = scales.get(metric.name, 1.0)
                 assert abs(value - oracle) <= 1e-10 * scale * max(1.0, abs(oracle)), where
+
+
+def magnified(oracle: dict) -> dict[str, float]:
+    """How many times the tolerance a ratio is allowed.
+
+    A return is rounded to a multiple of 2⁻⁴⁷, 1e-13 over a year, and what divides by less than a thousandth magnifies
+    that; a third and a fourth power do so three and four times. The fourth power of a deviation below 5e-4 a year also
+    feels the grid of its sum.
+    """
+    sharpe, sortino, volatility = (oracle[name] or 1.0 for name in ("sharpe", "sortino", "volatility"))
+    inverse_downside = abs(sortino / (sharpe * volatility))
+    inverse_drawdown = 1.0 / (oracle["max_drawdown"] or 1.0)
+    small = {
+        "sharpe": 1.0 / volatility,
+        "skew": 3.0 / volatility,
+        "kurtosis_excess": max(4.0 / volatility, 1e3 * (5e-4 / volatility) ** 4),
+        "sortino": inverse_downside,
+        "calmar": inverse_drawdown,
+        "timar_max_drawdown": inverse_drawdown,
+    }
+    return {"treynor": max(1.0, 1.0 / abs(oracle["beta"] or 1.0))} | {k: max(1.0, 1e-3 * x) for k, x in small.items()}

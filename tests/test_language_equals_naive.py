@@ -1,75 +1,113 @@
-"""The whole language against the independent oracle: random trees over all nodes, weightings and indicators."""
+"""The whole language against the independent oracle: random trees over all nodes, weightings and indicators.
+
+A case that fails is shown as small as it could be made, on one line of JSON. Put into the list of `found_trees.json` it
+stays a test for good.
+"""
 
 from __future__ import annotations
 
-import random
+import json
+import os
+from pathlib import Path
 
 import naive
 import numpy as np
 import pytest
 from harness import history
+from language_cases import Case, job_of, prices_of, random_case, shrunk
 from test_engine_equals_naive import assert_metrics
-from whole_trees import random_market, random_whole, whole_settings
 
 from forge_ray.data import build_panel, parse_split
-from forge_ray.engine import Cache, Evaluator, bind, evaluate
+from forge_ray.engine import BoundPlan, Cache, Evaluator, bind, evaluate
 from forge_ray.errors import DataError, InputError
 from forge_ray.plan import compile_plan
 from forge_ray.sweep import parse_job
 
-TICKERS = ["AAA", "BBB", "CCC", "DDD"]
-N_TREES = 200
+N_TREES = int(os.environ.get("FORGE_RAY_TREES", "200"))
 PER_TEST = 20
+FOUND = json.loads(Path(__file__).with_name("found_trees.json").read_text())
 
 
 @pytest.mark.parametrize("first", range(0, N_TREES, PER_TEST))
 def test_every_node_weighting_and_indicator_equals_the_oracle(first: int) -> None:
-    compared = sum(compare(seed) for seed in range(first, first + PER_TEST))
+    compared = sum(compare_or_shrink(random_case(seed)) for seed in range(first, first + PER_TEST))
     assert compared >= PER_TEST // 3, "most cases must leave something to trade"
 
 
-def compare(seed: int) -> bool:
-    rng = random.Random(seed)
-    whole = random_whole(rng, TICKERS, rng.randrange(1, 4))
-    prices = random_market(rng, [*TICKERS, "IDX"], rng.randrange(120, 260), ragged=rng.random() < 0.5)
-    settings = whole_settings(rng, [*TICKERS, "IDX"], [bar[0] for bar in prices["AAA"]])
-    job = {"data": "sample:us20", "tree": whole.tree, **whole.job()}
+@pytest.mark.parametrize("name", FOUND)
+def test_trees_that_once_differed_equal_the_oracle(name: str) -> None:
+    assert compare(FOUND[name])
+
+
+def compare_or_shrink(case: Case) -> bool:
     try:
-        expected = naive.backtest(whole.tree, prices, **whole.job(), **settings)
+        return compare(case)
+    except AssertionError as failure:
+        claim = claim_of(failure)
+        small = shrunk(case, lambda other: failed_claim(other) == claim)
+        raise AssertionError(f"{failure}\n{json.dumps(small)}") from failure
+
+
+def failed_claim(case: Case) -> str | None:
+    """The claim of `compare` that a case fails; None if it holds or if it is no valid case any more."""
+    try:
+        compare(case)
+    except AssertionError as failure:
+        return claim_of(failure)
+    except (LookupError, TypeError, ValueError, InputError):
+        return None
+    return None
+
+
+def claim_of(failure: AssertionError) -> str:
+    """What the message of an assertion opens with."""
+    return str(failure).split(":")[0]
+
+
+def compare(case: Case) -> bool:
+    """Assert that engine and oracle agree; False if the case leaves nothing to compare."""
+    settings, prices = case["settings"], prices_of(case)
+    job = {"data": "sample:us20", "tree": case["tree"], **job_of(case)}
+    try:
+        expected = naive.backtest(case["tree"], prices, **job_of(case), **settings)
     except ValueError:
-        with pytest.raises(InputError):
-            bound_job(job, prices, settings)
+        expected = None
+    if expected is None:
+        assert is_refused(job, prices, settings), "refusal: the oracle refuses, the engine does not"
         return False
     if expected.hairs:
         return False
     bound = bound_job(job, prices, settings)
-    assert [bound.panel.date(t) for t in range(len(bound.panel.dates))] == expected.dates, seed
-    assert bound.start == expected.start, (seed, settings)
+    assert [bound.panel.date(t) for t in range(len(bound.panel.dates))] == expected.dates, "calendar: differs"
+    assert bound.start == expected.start, f"start: {bound.start}, expected {expected.start}"
     evaluator = Evaluator(bound.plan, bound.panel, Cache(2**26))
     found = evaluator.allocation(bound.plan.roots[0], {})
     dense = found.weights[found.row_of]
     for t, oracle in enumerate(expected.allocations):
         weights = {bound.panel.tickers[k]: dense[t, k] for k in np.flatnonzero(dense[t] > 0)}
         assets = {ticker: weight for ticker, weight in naive.assets(oracle).items() if weight > 0}
-        assert weights.keys() == assets.keys(), (seed, t, settings)
-        assert all(abs(weights[k] - assets[k]) <= 1e-12 for k in assets), (seed, t, settings)
+        assert weights.keys() == assets.keys(), f"held: at bar {t} {weights}, expected {assets}"
+        assert all(abs(weights[k] - assets[k]) <= 1e-12 for k in assets), f"weights: at {t} {weights}, not {assets}"
     row = evaluate(bound, 0, 1, Cache(2**26)).to_pylist()[0]
-    assert_metrics(row, expected.metrics, (seed, settings))
+    assert_metrics(row, expected.metrics, "metrics")
     return True
 
 
-def bound_job(job: dict, prices: dict, settings: dict):
+def is_refused(job: dict, prices: dict, settings: dict) -> bool:
+    try:
+        bound_job(job, prices, settings)
+    except InputError:
+        return True
+    return False
+
+
+def bound_job(job: dict, prices: dict, settings: dict) -> BoundPlan:
     execution = {key: settings[key] for key in settings if key not in ("benchmark", "split")}
-    if execution.get("start") not in ("common", "earliest", None):
-        execution["start"] = str(execution["start"])
-    if isinstance(execution.get("cost_bps"), dict):
-        execution["cost_bps"] = dict(execution["cost_bps"])
     sweep = parse_job({**job, "execution": execution, "split": settings.get("split", {"holdout": "30%"})})
     plan = compile_plan(sweep.trees, sweep.space, sweep.execution, sweep.formulas)
     benchmark = settings.get("benchmark")
     carried = {*([benchmark] if benchmark else []), *sweep.execution.carried_tickers}
-    missing = [ticker for ticker in (*plan.tickers, *carried) if ticker not in prices]
-    if missing:
+    if any(ticker not in prices for ticker in (*plan.tickers, *carried)):
         raise DataError([])
     panel = build_panel(
         [history(ticker, prices[ticker]) for ticker in plan.tickers],

@@ -7,7 +7,9 @@ import random
 
 import pytest
 from harness import exact
-from test_language_equals_naive import TICKERS, bound_job, random_market
+from language_cases import INDEX, TICKERS
+from test_language_equals_naive import bound_job
+from whole_trees import random_market
 
 from forge_ray.engine import Cache, Evaluator, decision_at, evaluate
 from forge_ray.sweep import parse_job
@@ -74,7 +76,7 @@ FORMULAS = {"gap": "(close / sma - 1) * 100"}
 
 @pytest.fixture(scope="module")
 def prices() -> dict:
-    return random_market(random.Random(7), [*TICKERS, "IDX"], 220, ragged=False)
+    return random_market(random.Random(7), [*TICKERS, INDEX], 220, ragged=False)
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -17,9 +17,9 @@ from itertools import count, pairwise
 from typing import NamedTuple
 
 from hypothesis import strategies as st
-from naive import expand
 from naive_formulas import formula_is_windowed, formula_reads_bars
 from naive_indicators import ALIASES, DEFINITIONS
+from naive_tree import expand, read_tickers, with_lists
 from random_trees import COMPARATORS, MAX_FOR_DAYS, MAX_WINDOW, a_bar, random_bars, random_settings, random_walk
 
 
@@ -73,6 +73,7 @@ FAMILIES = (
 LONG = Family(("Momentum (Weighted)", "Momentum (Unweighted)", "Momentum (12-Month SMA)"), -10, 15)
 OF_THE_LAST_BITS = Family(("Stochastic RSI", "Laguerre RSI"), 20, 80, 3)
 PRICE_SCALED = (FAMILIES[3], FAMILIES[8], FAMILIES[9])  # their thresholds are those of a ticker's price
+OF_SMALL_MOVES = FAMILIES[11]  # a share of a deviation that may be tiny: as a scale it magnifies rounding
 
 KINDS = ("basic", "indicator", "function", "numbered", "altExit", "scaling")
 WEIGHTINGS = ("equal", "defined", "inverse", "pro", "capped")
@@ -108,8 +109,8 @@ def random_whole(rng: random.Random, tickers: Sequence[str], depth: int, long: b
     for k in range(rng.randint(0, 2)):
         calls[f"C{k}"] = random_node(rng, replace(words, calls=tuple(calls)), min(depth, 2), ids)
     tree = random_node(rng, replace(words, calls=tuple(calls)), depth, ids)
-    if not any(repr(ticker) in repr(expand(tree, calls)) for ticker in tickers):
-        # All cash, or a list only: nothing to load, so no calendar.
+    if not any(read_tickers(with_lists(expand(tree, calls), words.lists))):
+        # All cash: nothing to load, so no calendar.
         tree = {"id": next(ids), "kind": "basic", "children": {"next": [tree, a_position([tickers[0]], ids)]}}
     return WholeTree(tree, calls, {name: text for name, (text, _, _) in words.formulas.items()}, words.lists)
 
@@ -379,7 +380,8 @@ def a_metric(
 ) -> tuple[str, int | None, Family]:
     """A metric, its window if it takes one, and what it may be compared with.
 
-    moves : of a ticker that never stands still. scaled : also those whose thresholds are those of prices.
+    moves : of a ticker that never stands still. scaled : also those whose thresholds are those of prices, and those
+    that magnify the rounding of an equity.
     """
     draw = rng.random()
     custom = [name for name, (text, _, _) in words.formulas.items() if not (closes_only and formula_reads_bars(text))]
@@ -392,7 +394,11 @@ def a_metric(
     elif draw > 0.5 and words.long and not closes_only:
         family = LONG
     else:
-        families = [f for f in FAMILIES if allowed_metrics(f, closes_only) and (scaled or f not in PRICE_SCALED)]
+        families = [
+            f
+            for f in FAMILIES
+            if allowed_metrics(f, closes_only) and (scaled or f not in (*PRICE_SCALED, OF_SMALL_MOVES))
+        ]
         family = rng.choice(families)
     metric = rng.choice(allowed_metrics(family, closes_only))
     return metric, a_window(rng, family.min_window) if is_windowed(metric) else None, family
