@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 import pytest
 import test_import_cli
-from test_language_equals_naive import bound_job, random_market
+from test_language_equals_naive import bound_job
+from whole_trees import random_market
 
 from forge_ray.engine import Cache, decision_at, flips_at
 from forge_ray.errors import InputError

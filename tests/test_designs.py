@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from harness import exact
-from test_language_equals_naive import bound_job, random_market
-from whole_trees import random_whole
+from test_language_equals_naive import bound_job
+from whole_trees import random_market, random_whole
 
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.engine import Cache, evaluate
