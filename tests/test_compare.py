@@ -16,9 +16,11 @@ import polars as pl
 import pytest
 import test_import_cli
 from test_language_equals_naive import bound_job
-from whole_trees import random_market
+from whole_trees import random_market, random_whole, whole_settings
 
-from forge_ray.engine import Cache, decision_at, flips_at
+from forge_ray.engine import Cache, Evaluator, decision_at, flips_at
+from forge_ray.engine.decision import held_at
+from forge_ray.engine.flips import OnBar
 from forge_ray.errors import InputError
 from forge_ray.run import backtest, compare
 from forge_ray.sweep import parse_job
@@ -277,6 +279,27 @@ def test_a_flip_is_the_decision_of_a_tree_whose_condition_is_a_date():
     assert n_flips > 60 and n_other > 30
 
 
+@pytest.mark.parametrize("first", range(0, 40, 10))
+def test_one_bar_alone_gives_what_the_whole_history_gives(first: int):
+    """Random trees over all nodes, weightings, indicators, modes and calendars."""
+    n_compared = 0
+    for seed in range(first, first + 10):
+        rng = random.Random(seed)
+        whole = random_whole(rng, TICKERS, rng.randrange(1, 4))
+        prices = random_market(rng, [*TICKERS, "IDX"], 160, ragged=rng.random() < 0.5)
+        settings = whole_settings(rng, [*TICKERS, "IDX"], [bar[0] for bar in prices["AAA"]])
+        try:
+            bound = bound_job({"data": "sample:us20", "tree": whole.tree, **whole.job()}, prices, settings)
+        except InputError:  # nothing to trade
+            continue
+        evaluator = Evaluator(bound.plan, bound.panel, Cache(2**26))
+        for t in range(0, len(bound.panel.dates), 13):
+            alone = held_at(OnBar(evaluator, t, Cache(2**26)), 0)
+            assert alone == held_at(evaluator, t), (seed, t)
+            n_compared += 1
+    assert n_compared > 30
+
+
 def with_date(tree: dict, id: str, day: date) -> dict:
     changed = copy.deepcopy(tree)
     found = next(condition for condition in lines_of(changed) if condition["id"] == id)
@@ -306,7 +329,7 @@ def test_a_flip_changes_no_equity_and_a_latch_by_one_bar():
     tree = {"id": "pick", "kind": "function", "metric": "ROC", "window": 5, "rank": "top", "n": 1, "of": "equity",
             "children": {"next": [latch, hold("other", "DDD")]}}  # fmt: skip
     bound = bound_job({"data": "sample:us20", "tree": tree}, market(), {})
-    alone = bound_job({"data": "sample:us20", "tree": latch}, market(), {"start": bound.panel.date(bound.start)})
+    alone = bound_job({"data": "sample:us20", "tree": latch}, market(), {"start": bound.panel.date(bound.start).isoformat()})
     n_picked = 0
     shared, own = Cache(2**26), Cache(2**26)
     for t in range(bound.start, len(bound.panel.dates) - 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
 import pytest
 from harness import exact
 from language_cases import INDEX, TICKERS
@@ -118,3 +119,23 @@ def test_the_explained_decision_of_every_node_kind_is_the_allocation(name: str, 
             assert decision.nodes[0].id == concrete["id"]
             reached = {ticker for node in decision.nodes for ticker in node.holds}
             assert set(decision.weights) <= reached
+
+
+def test_the_work_of_nested_functions_does_not_double_with_each(prices: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    depth, scored = 24, []
+    node = hold("last", "AAA")
+    for k in range(depth):
+        leaf = hold(f"h{k}", TICKERS[k % 4])
+        node = {"id": f"f{k}", "kind": "function", "metric": "ROC", "window": 3, "rank": "top", "n": 1,
+                "of": ["allocation", "tickers"][k % 2], "children": {"next": [node, leaf]}}  # fmt: skip
+    bound = bound_job({"data": "sample:us20", "tree": node}, prices, {})
+    score = Evaluator._score
+
+    def counted(*arguments: object) -> np.ndarray:
+        scored.append(1)
+        assert len(scored) <= 2 * depth, "two children each, once"
+        return score(*arguments)
+
+    monkeypatch.setattr(Evaluator, "_score", counted)
+    Evaluator(bound.plan, bound.panel, Cache(2**26)).allocation(bound.plan.roots[0], {})
+    assert len(scored) == 2 * depth

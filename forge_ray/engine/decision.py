@@ -73,7 +73,14 @@ def decision_at(bound: BoundPlan, t: int, cache: Cache) -> Decision:
     evaluator = Evaluator(bound.plan, bound.panel, cache)
     descent = Descent(bound, evaluator, t)
     nodes = tuple(descent.nodes())
-    return Decision(bound.panel.date(t), bound.panel.date(descent.at), nodes, descent.weights(evaluator))
+    return Decision(bound.panel.date(t), bound.panel.date(descent.at), nodes, held_at(evaluator, t))
+
+
+def held_at(evaluator: Evaluator, t: int) -> dict[str, float]:
+    """Ticker → target weight of a bar, those that are not 0, of a plan without axes and with one tree."""
+    allocation = evaluator.allocation(evaluator.plan.roots[0], {})
+    weights = allocation.weights[allocation.row_of[t]]
+    return {evaluator.panel.tickers[k]: float(weights[k]) for k in np.flatnonzero(weights)}
 
 
 class Descent:
@@ -84,12 +91,6 @@ class Descent:
         self.at = max(t - bound.plan.execution.fills.delay, 0)
         self.tree: Tree = bound.plan.trees[0]
         self.expressions = {(site.node, site.condition): site.expression for site in bound.plan.sites}
-
-    def weights(self, evaluator: Evaluator) -> dict[str, float]:
-        """Ticker → target weight of the bar, those that are not 0."""
-        allocation = evaluator.allocation(self.bound.plan.roots[0], {})
-        weights = allocation.weights[allocation.row_of[self.t]]
-        return {self.bound.panel.tickers[k]: float(weights[k]) for k in np.flatnonzero(weights)}
 
     def nodes(self, considered: bool = False) -> Iterator[NodeSeen]:
         """Nodes that the decision reaches, in pre-order.

@@ -30,6 +30,7 @@ from forge_ray.kernels.equity import subtree_equity
 from forge_ray.plan import (
     ALLOCATIONS,
     WEIGHTING_PARAMETERS,
+    Expression,
     Op,
     Plan,
     held_tickers,
@@ -84,7 +85,8 @@ class Evaluator:
         if (known := self._known(root, values)) is not None:
             return known
         for i in self._equities_below(root):
-            if touches(values, self.plan.expressions[i].axes):
+            e = self.plan.expressions[i]
+            if touches(values, e.axes) and self._is_of_equity(e, values):
                 self.series(i, values)
         done: dict[int, Allocation] = {}
         stack = [root]
@@ -107,7 +109,8 @@ class Evaluator:
         return known is not None
 
     def _known(self, i: int, values: Values) -> Allocation | None:
-        found = self.cache.find(self._key("allocation", i, values))
+        cache, key = self._home("allocation", i, values)
+        found = cache.find(key)
         return found if isinstance(found, Allocation) else None
 
     def equity(self, i: int, values: Values) -> OwnBars:
@@ -119,10 +122,12 @@ class Evaluator:
 
     def _kept(self, what: str, i: int, values: Values, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """What an expression is for some values of its axes, made only if the cache has not got it."""
-        return self.cache.get(self._key(what, i, values), make, size)
+        cache, key = self._home(what, i, values)
+        return cache.get(key, make, size)
 
-    def _key(self, what: str, i: int, values: Values) -> tuple:
-        return (what, i, *key_of(values, self.plan.expressions[i].axes))
+    def _home(self, what: str, i: int, values: Values) -> tuple[Cache, tuple]:
+        """The cache of what an expression is, and its key there."""
+        return self.cache, (what, i, *key_of(values, self.plan.expressions[i].axes))
 
     # series
 
@@ -269,13 +274,16 @@ class Evaluator:
     # allocations
 
     def _equities_below(self, root: int) -> list[int]:
-        """Series of allocations that an expression needs, innermost first: the deepest are then in the cache."""
+        """What an expression needs that may be of an equity, innermost first: the deepest are then in the cache."""
         if root not in self._equities:
-            self._equities[root] = [
-                i for i in reachable(self.plan.expressions, [root])
-                if self.plan.expressions[i].op in (Op.SERIES, Op.SCORE) and self.plan.expressions[i].operands
-            ]  # fmt: skip
+            below = reachable(self.plan.expressions, [root])
+            series = (Op.SERIES, Op.SCORE)
+            self._equities[root] = [i for i in below if (e := self.plan.expressions[i]).op in series and e.operands]
         return self._equities[root]
+
+    def _is_of_equity(self, e: Expression, values: Values) -> bool:
+        """Other scores are no cached series; each would evaluate those inside it again."""
+        return e.op is Op.SERIES or resolve(e.parameters, values)[2] == "equity"
 
     def _allocate(self, i: int, values: Values, below: Mapping[int, Allocation]) -> Allocation:
         e = self.plan.expressions[i]
