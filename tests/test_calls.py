@@ -11,7 +11,8 @@ from random_trees import random_prices, random_tree
 
 from forge_ray.errors import InputError
 from forge_ray.sweep import JobError, parse_job
-from forge_ray.tree import expand, parse_tree, read_calls, read_tree, to_json, tree_hash
+from forge_ray.tree import expand, parse_tree, read_tree, to_json, tree_hash
+from forge_ray.tree.calls import read_calls
 
 TICKERS = ("AAA", "BBB", "CCC")
 

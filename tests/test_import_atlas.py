@@ -508,3 +508,24 @@ def test_a_deep_tree_is_read_without_recursion():
     for k in range(900):
         text = f'{{"id": "b{k}", "kind": "basic", "children": {{"next": [{text}]}}}}'
     assert sum(1 for _ in nodes(tree(text))) == 901
+
+
+UNKNOWN = "a gate whose condition is unknown after the start holds cash and is counted"
+
+
+def test_what_an_unknown_condition_does_is_a_choice():
+    """Atlas takes it for false."""
+    bot = {"name": "Bot", "payload": gate()}
+    for data in (gate(), bot):
+        assert any(UNKNOWN in point for point in imported(data).open_points)
+        assert "null" not in imported(data).job.get("execution", {})
+        as_atlas = imported(data, atlas__null="else")
+        assert not any(UNKNOWN in point for point in as_atlas.open_points)
+        assert as_atlas.job["execution"]["null"] == "else"
+    assert not imported(position()).open_points
+
+
+def test_a_scaling_without_a_value_is_an_open_point():
+    scaling = {"id": "s", "kind": "scaling", "scaleMetric": "RSI (SMA)", "scaleTicker": "SPY", "scaleWindow": 9,
+               "scaleFrom": 0, "scaleTo": 100, "children": {"then": [position()], "else": []}}  # fmt: skip
+    assert "a scaling whose value is unknown holds cash" in str(imported(scaling).open_points)

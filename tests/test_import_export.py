@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from typing import Any
 
 import pytest
@@ -11,30 +12,42 @@ from hypothesis import strategies as st
 from native_format import check_job, meaning, nodes, strategies
 
 from forge_ray.errors import InputError
-from forge_ray.tree.exporters import TARGETS, export_job
+from forge_ray.tree import exporters
+from forge_ray.tree.exporters import TARGETS, atlas, export_job
 from forge_ray.tree.importers import import_text
+
+IDS = count()
+
+
+def fresh(letter: str) -> str:
+    return f"{letter}{next(IDS)}"
 
 
 def position(*tickers: str, **fields: Any) -> dict[str, Any]:
-    return {"id": "p", "kind": "position", "positions": list(tickers) or ["SPY"]} | fields
+    return {"id": fresh("p"), "kind": "position", "positions": list(tickers) or ["SPY"]} | fields
 
 
 def condition(**fields: Any) -> dict[str, Any]:
-    return {"id": "c1", "type": "if", "metric": "RSI", "window": 10, "ticker": "SPY", "comparator": "gt",
-            "threshold": 70} | fields  # fmt: skip
+    return {"id": fresh("c"), "type": "if", "metric": "RSI", "window": 10, "ticker": "SPY", "comparator": "gt",
+            **({} if "expanded" in fields else {"threshold": 70})} | fields  # fmt: skip
 
 
 def gate(*lines: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    children = {"then": [position("SPY", id="t")], "else": [position("TLT", id="e")]}
-    return {"id": "g", "kind": "indicator", "conditions": list(lines) or [condition()], "children": children} | fields
+    children = {"then": [position("SPY")], "else": [position("TLT")]}
+    return {
+        "id": fresh("g"),
+        "kind": "indicator",
+        "conditions": list(lines) or [condition()],
+        "children": children,
+    } | fields
 
 
 def basic(*children: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    return {"id": "b", "kind": "basic", "children": {"next": list(children)}} | fields
+    return {"id": fresh("b"), "kind": "basic", "children": {"next": list(children)}} | fields
 
 
 def ranked(*children: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    return {"id": "f", "kind": "function", "metric": "ROC", "window": 20, "rank": "top",
+    return {"id": fresh("f"), "kind": "function", "metric": "ROC", "window": 20, "rank": "top",
             "n": 1, "children": {"next": list(children) or [position("A"), position("B")]}} | fields  # fmt: skip
 
 
@@ -245,7 +258,6 @@ def test_atlas_comes_back_the_same(node):
 
 def test_a_native_tree_with_short_names_is_exported():
     job = {"tree": gate(condition(metric="Price", window=1, expanded=True, rightMetric="SMA", rightWindow=200))}
-    del job["tree"]["conditions"][0]["threshold"]
     (line,) = again(job, "composer")["tree"]["conditions"]
     assert (line["rightMetric"], line["rightTicker"]) == ("Simple Moving Average", "SPY")
 
@@ -271,7 +283,7 @@ def test_calls_that_double_at_each_step_are_bounded():
     for k in range(1, 40):
         twice = [{"id": f"k{n}", "kind": "call", "callRefId": f"c{k - 1}"} for n in (1, 2)]
         calls[f"c{k}"] = basic(*twice)
-    with pytest.raises(InputError, match=r"more than 200,000 nodes"):
+    with pytest.raises(InputError, match=r"calls\.c17: 262,143 nodes with its calls in place; allowed: 200,000"):
         export_job({"tree": basic({"id": "k", "kind": "call", "callRefId": "c39"}), "calls": calls}, "composer")
 
 
@@ -279,7 +291,8 @@ RATIO = {"ratio": ["XLY", "XLP"]}
 LATCH = {"id": "x", "kind": "altExit", "entryConditions": [condition()], "exitConditions": [condition()],
          "children": {"then": [position()], "else": [position()]}}  # fmt: skip
 LADDER = {"id": "n", "kind": "numbered", "numbered": {"quantifier": "ladder", "items": [
-    {"id": "i", "conditions": [condition()]}]}, "children": {"then": [position()], "else": [position()]}}  # fmt: skip
+    {"id": "i", "conditions": [condition()]}]},
+    "children": {"ladder-0": [position()], "ladder-1": [position()]}}  # fmt: skip
 DATE = {"id": "c1", "type": "if", "metric": "Date", "dateMonth": 1, "dateDay": 1}
 IMPOSSIBLE = {
     "latch": (LATCH, "composer", "tree.kind: altExit: Composer has no such block"),
@@ -290,7 +303,10 @@ IMPOSSIBLE = {
     "ratio": (gate(condition(ticker=RATIO)), "composer", "tree.conditions[0].ticker: expected a ticker"),
     "branch": (gate(condition(ticker="branch:then")), "composer", "tree.conditions[0].ticker: expected a ticker"),
     "metric": (gate(condition(metric="ATR")), "composer", "tree.conditions[0].metric: unknown indicator 'ATR'"),
-    "formula": (gate(condition(metric="custom:x")), "composer", "tree.conditions[0].metric: custom:x: Composer has no"),
+    "formula": (
+        {"tree": gate(condition(metric="custom:x")), "formulas": {"x": "rsi"}}, "composer",
+        "tree.conditions[0].metric: custom:x: Composer has no",
+    ),
     "axis": (gate(condition(window="$n")), "composer", "tree.conditions[0].window: expected a whole number"),
     "empty": (basic(position("Empty")), "composer", "tree.children.next[0].positions[0]: Composer has no empty place"),
     "empty side": (
@@ -298,7 +314,7 @@ IMPOSSIBLE = {
         "composer", "tree.children.else: Composer has no",
     ),
     "pro": (basic(position(), position(), weighting="pro"), "composer", "tree.weighting: unknown weighting 'pro'"),
-    "caps": (basic(position(), position(), weighting="inverse", maxCap=40), "composer", "caps of an inverse weighting"),
+    "caps": (basic(position(), position(), weighting="inverse", maxCap=60), "composer", "caps of an inverse weighting"),
     "score": (ranked(metric="RSI", of="equity"), "composer", "tree.of: equity over single tickers"),
     "group score": (
         ranked(gate(), position(), metric="RSI"), "composer",
@@ -313,7 +329,7 @@ IMPOSSIBLE = {
     "ppo in A": (gate(condition(metric="PPO")), "composer", "tree: percentage-price-oscillator: notation A"),
     "weight": (
         basic(position(), position(), weighting="defined"),
-        "composer", "tree.children.next[0].weight: expected",
+        "composer", "tree.children.next[0].weight: missing; every child of a slot with weighting 'defined' needs one",
     ),
     "cash": (position("CASH"), "atlas", "tree.positions[0]: CASH: Atlas has no cash"),
     "gte": (gate(condition(comparator="gte")), "atlas", "tree.conditions[0].comparator: unknown comparator 'gte'"),
@@ -357,6 +373,37 @@ def test_what_a_target_cannot_express_is_an_error_with_its_place(name):
     with pytest.raises(InputError) as caught:
         export_job(job, target)
     assert message in str(caught.value)
+
+
+def test_what_is_no_valid_tree_is_not_exported():
+    tree = gate(condition(forDays=2, comparator="crossAbove"), children={"then": [position(id="x")], "otherwise": []})
+    with pytest.raises(InputError) as caught:
+        export_job({"tree": tree, "lists": 5}, "atlas")
+    assert [problem.place for problem in caught.value.problems] == [
+        *("lists", "tree.children.otherwise", "tree.conditions[0].forDays")
+    ]
+
+
+def test_an_export_that_does_not_come_back_the_same_is_refused(monkeypatch: pytest.MonkeyPatch):
+    """Such as one of a writer that forgets how often a comparison has to hold, or one that writes what nobody reads."""
+    tree = basic(gate(condition(id="dip", forDays=3)), weighting="capped", maxCap=40)
+    lossy = {"forDays": 1, "metric": "Relative Strength Index"}
+    monkeypatch.setattr(atlas.Terms, "line", lambda self, fields, *, first: fields.data | lossy)
+    with pytest.raises(InputError, match=r"tree\.children\.next\[0\]\.conditions\[0\]\.forDays: 3 comes back as None"):
+        export_job(tree, "atlas")
+    monkeypatch.setitem(exporters.TARGETS, "atlas", lambda fields, report: '{"id": "a", "kind": "bais"}')
+    with pytest.raises(InputError, match="unknown kind 'bais'"):
+        export_job(tree, "atlas")
+
+
+def test_what_a_strategy_file_does_not_hold_is_a_note():
+    job = {"tree": position(), "data": "sample:us20", "split": "none"}
+    assert export_job(job, "atlas").notes == ("data, split: no part of such a file",)
+
+
+def test_that_atlas_takes_else_where_a_condition_is_unknown_is_a_note():
+    assert "takes else in Atlas" in str(export_job(gate(), "atlas").notes)
+    assert export_job({"tree": gate(), "execution": {"null": "else"}}, "atlas").notes == ()
 
 
 def test_all_places_come_at_once():

@@ -22,11 +22,11 @@ from forge_ray.plan import read_execution, read_requirements
 from forge_ray.store import MARKET
 from forge_ray.sweep.axes import SpaceReader
 from forge_ray.sweep.specification import KEEP, JobError, Source, Sweep
-from forge_ray.tree import Space, Tree, expand, read_calls, read_tree
+from forge_ray.tree import Space, Tree, expand, read_definitions, read_tree
 from forge_ray.tree.domains import CUSTOM
-from forge_ray.tree.formulas import Formula, read_formulas
+from forge_ray.tree.formulas import Formula
 from forge_ray.tree.nodes import node_fields
-from forge_ray.tree.reader import Definitions, read_lists
+from forge_ray.tree.reader import Definitions
 
 _FIELDS = (
     "name",
@@ -198,12 +198,9 @@ class _JobReader:
 
     def define(self) -> None:
         """What the trees refer to by name."""
-        formulas, formula_problems = read_formulas(self.job.get("formulas", {}), "formulas")
-        lists, list_problems = read_lists(self.job.get("lists", {}), "lists")
-        self.definitions = Definitions(formulas, lists)
-        self.calls, problems = read_calls(self.job.get("calls", {}), "calls", self.definitions)
-        self.problems += [*formula_problems, *list_problems, *problems]
-        self.trees_are_whole &= not problems
+        self.definitions, self.calls, problems, broken = read_definitions(self.job)
+        self.problems += [*problems, *broken]
+        self.trees_are_whole &= not broken
 
     def used_formulas(self, trees: Iterable[Tree], space: Space) -> dict[str, Formula]:
         values = [value for tree in trees for node in tree.nodes for _, value in node_fields(node)]

@@ -1,7 +1,7 @@
 """The language: flat immutable trees, strict reading, canonical form, and the spaces that axes span around trees."""
 
 from forge_ray.tree.atoms import Atom, atoms_of, places_of
-from forge_ray.tree.calls import expand, read_calls
+from forge_ray.tree.calls import expand, read_definitions
 from forge_ray.tree.canonical import canonical, digest, from_canonical, to_json, tree_hash
 from forge_ray.tree.neighbourhood import Around, Jitter, Neighbourhood, Space
 from forge_ray.tree.nodes import Condition, Kind, Node, Placeholder, Series, Tree
@@ -39,7 +39,7 @@ __all__ = [
     "from_canonical",
     "parse_tree",
     "places_of",
-    "read_calls",
+    "read_definitions",
     "read_tree",
     "to_json",
     "tree_hash",

@@ -12,15 +12,26 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from itertools import accumulate
+from typing import Any
 
 import msgspec
 
 from forge_ray.errors import Problem, nearest, shown
+from forge_ray.tree.formulas import read_formulas
 from forge_ray.tree.nodes import Kind, Node, Slot, Tree
 from forge_ray.tree.parse import read_tree
-from forge_ray.tree.reader import NODE_ID, Definitions, join_place
+from forge_ray.tree.reader import NODE_ID, Definitions, join_place, read_lists
 
 MAX_NODES = 200_000
+
+
+def read_definitions(job: Mapping[str, Any]) -> tuple[Definitions, dict[str, Tree], list[Problem], list[Problem]]:
+    """What the trees of a job refer to by name: formulas and lists, and calls; the problems of each of the two."""
+    formulas, formula_problems = read_formulas(job.get("formulas", {}), "formulas")
+    lists, list_problems = read_lists(job.get("lists", {}), "lists")
+    definitions = Definitions(formulas, lists)
+    calls, broken = read_calls(job.get("calls", {}), "calls", definitions)
+    return definitions, calls, [*formula_problems, *list_problems], broken
 
 
 def read_calls(

@@ -1,7 +1,8 @@
 """Native trees → files of other programs, as far as those can say the same.
 
-`export_job` is the verb. What the other program cannot express is an error that lists every place; what it keeps
-elsewhere (costs, for one) is a note. An exported file imports to the same tree, up to ids and titles.
+`export_job` is the verb. The tree is read first, as strictly as for a run. What the other program cannot express is an
+error that lists every place; what it keeps elsewhere (costs, for one) is a note. The file is imported again before it
+is handed out: to the same tree from Atlas, up to ids, titles and groups of one from Composer.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from forge_ray.errors import InputError, unknown
 from forge_ray.tree.exporters import atlas, composer
+from forge_ray.tree.exporters.checking import check_return, read_whole
 from forge_ray.tree.importers.fields import Fields
 from forge_ray.tree.importers.report import ROOT, Report, expected
 
@@ -22,6 +24,9 @@ TARGETS: dict[str, Callable[[Fields, Report], str]] = {
     "composer-json": composer.score,
     "atlas": atlas.file,
 }
+
+
+_NEVER_WRITTEN = ("data", "benchmark", "where", "split", "require", "keep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Exported:
 def export_job(job: Any, target: str) -> Exported:
     """A native job, or a bare tree, as a file of another program.
 
-    Raises `InputError` with every place that the target cannot express.
+    Raises `InputError` with every mistake of the tree, or every place that the target cannot express.
     """
     if target not in TARGETS:
         raise InputError([unknown("--to", "target", target, tuple(TARGETS))])
@@ -48,6 +53,11 @@ def export_job(job: Any, target: str) -> Exported:
         report.problem(ROOT.at("trees"), "several trees; expected one")
     if job.get("axes"):
         report.problem(ROOT.at("axes"), "a space of strategies; expected one tree without axes")
+    report.check()
+    tree = read_whole(fields.data)
     text = TARGETS[target](fields, report)
     report.check()
+    check_return(tree, text, same_tree=target == "atlas")
+    if left_out := [name for name in _NEVER_WRITTEN if name in fields.data]:
+        report.open_point(f"{', '.join(left_out)}: no part of such a file")
     return Exported(text, tuple(report.open_points))

@@ -11,12 +11,13 @@ from typing import Any
 from forge_ray import jsontext
 from forge_ray.tree.exporters.atlas_terms import ANY_RULE, Terms
 from forge_ray.tree.exporters.reading import NativeNode, lay_out
-from forge_ray.tree.importers.atlas_node import DEFAULT_TITLES, KINDS
+from forge_ray.tree.importers.atlas_node import DEFAULT_TITLES
 from forge_ray.tree.importers.fields import Fields, exact
 from forge_ray.tree.importers.report import Report, Spot
 
 _DAILY = ("daily", None)
-_DEFAULTS = {"lag": 0, "start": "common", "calendar": "intersection", "null": "cash"}
+_DEFAULTS = {"lag": 0, "start": "common", "calendar": "intersection"}
+_GATE = "a gate whose condition is unknown takes else in Atlas; here it holds cash, unless execution.null is else"
 
 FlowNode = dict[str, Any]
 
@@ -30,7 +31,10 @@ def file(job: Fields, report: Report) -> str:
         {"id": name, "name": name, "collapsed": False, "root": flow_node(root, calls.spot.at(name), terms)}
         for name, root in calls.data.items()
     ]
-    settings = _settings(job.below("execution"))
+    execution = job.below("execution")
+    settings = _settings(execution)
+    if terms.has_gates and execution.get("null") != "else":
+        report.open_point(_GATE)
     report.check()
     if not (chains or terms.formulas.data or settings):
         return jsontext.write(tree) + "\n"
@@ -67,7 +71,7 @@ def flow_node(tree: Any, spot: Spot, terms: Terms) -> FlowNode:
         for slot, below in node.slots.items():
             for index in below if node.rule(slot)["weighting"] == "defined" else ():
                 _weigh(nodes[index], found[index], terms)
-    return found[0] if found else {}
+    return found[0]
 
 
 def _weigh(node: NativeNode, flow: FlowNode, terms: Terms) -> None:
@@ -99,10 +103,12 @@ def _node(node: NativeNode, terms: Terms) -> FlowNode:
             items = enumerate(fields.objects("positions"))
             flow["positions"] = [terms.holding(name, at.at(k)) for k, name in items]
         case "indicator":
+            terms.has_gates = True
             flow["conditions"] = terms.lines(fields, "conditions")
         case "function":
             flow |= _function(fields, terms)
         case "numbered":
+            terms.has_gates = True
             flow["numbered"] = _numbered(fields.below("numbered"), terms)
         case "altExit":
             flow |= {key: terms.lines(fields, key) for key in ("entryConditions", "exitConditions")}
@@ -110,10 +116,6 @@ def _node(node: NativeNode, terms: Terms) -> FlowNode:
             flow |= _scaling(fields, terms)
         case "call":
             flow["callRefId"] = fields.text("callRefId")
-        case "basic":
-            pass
-        case _:
-            terms.report.unknown(fields.spot.at("kind"), "kind", kind, KINDS[:-1])
     return flow
 
 

@@ -24,10 +24,11 @@ _DATE = ("id", "type", "metric", "dateMonth", "dateDay", "dateTo")
 
 @dataclass
 class Terms:
-    """Writes conditions; `formulas` are the job's."""
+    """Writes conditions; `formulas` are the job's. has_gates : whether a node that was written branches on them."""
 
     report: Report
     formulas: Fields
+    has_gates: bool = False
 
     def metric(self, fields: Fields, key: str) -> str:
         """An indicator by Atlas's name."""

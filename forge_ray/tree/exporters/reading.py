@@ -8,9 +8,8 @@ from typing import Any
 
 from forge_ray.catalog import INDICATOR_BY_NAME
 from forge_ray.tree.importers.fields import Fields
-from forge_ray.tree.importers.report import Report, Spot, expected
+from forge_ray.tree.importers.report import Report, Spot
 
-MAX_NODES = 200_000
 RULES = ("weighting", "volWindow", "minCap", "maxCap", "cappedFallback")
 DEFAULT_RULE = {"weighting": "equal", "volWindow": 20, "minCap": 0, "maxCap": 100, "cappedFallback": None}
 
@@ -30,29 +29,17 @@ class NativeNode:
         return {key: self.fields.data.get(key + suffix, DEFAULT_RULE[key]) for key in RULES}
 
 
-def lay_out(tree: Any, spot: Spot, report: Report, calls: Fields | None) -> list[NativeNode]:
-    """The nodes of a tree in pre-order, parents before children. With `calls`, calls are expanded in place."""
+def lay_out(tree: dict[str, Any], spot: Spot, report: Report, calls: Fields | None) -> list[NativeNode]:
+    """The nodes of a valid tree in pre-order, parents before children. With `calls`, calls are expanded in place."""
     nodes: list[NativeNode] = []
-    stack: list[tuple[Any, Spot, Callable[[int], None], tuple[str, ...], Any]] = [
-        (tree, spot, lambda index: None, (), None)
-    ]
+    stack: list[tuple[dict[str, Any], Spot, Callable[[int], None], Any]] = [(tree, spot, lambda index: None, None)]
     while stack:
-        raw, at, attach, inside, weight = stack.pop()
-        if not isinstance(raw, dict) or not isinstance(raw.get("kind"), str):
-            report.problem(at, expected("a node (an object with a kind)", raw))
-            continue
+        raw, at, attach, weight = stack.pop()
         weight = raw.get("weight") if weight is None else weight
         if raw["kind"] == "call" and calls is not None:
-            name = raw.get("callRefId")
-            if not isinstance(name, str) or name not in calls.data or name in inside:
-                allowed = [known for known in calls.data if known not in inside]
-                report.unknown(at.at("callRefId"), "call", name, allowed or ("none",))
-            else:
-                stack.append((calls.data[name], calls.spot.at(name), attach, (*inside, name), weight))
+            name = raw["callRefId"]
+            stack.append((calls.data[name], calls.spot.at(name), attach, weight))
             continue
-        if len(nodes) == MAX_NODES:
-            report.problem(at, f"more than {MAX_NODES:,} nodes once calls are expanded; that is the most allowed")
-            break
         attach(len(nodes))
         node = NativeNode(Fields(raw, at, report), raw["kind"], weight)
         nodes.append(node)
@@ -61,7 +48,7 @@ def lay_out(tree: Any, spot: Spot, report: Report, calls: Fields | None) -> list
         for name in slots.data:
             into = node.slots.setdefault(name, [])
             children = [(k, child) for k, child in enumerate(slots.objects(name)) if child is not None]
-            below += [(child, slots.spot.at(name).at(k), into.append, inside, None) for k, child in children]
+            below += [(child, slots.spot.at(name).at(k), into.append, None) for k, child in children]
         stack.extend(reversed(below))
     return nodes
 
