@@ -1,37 +1,13 @@
-"""A second reading of the native format: which fields a node, a condition and a job may have, written from the rules.
-
-It knows structure only, so that importers can be checked without asking the parser that their output is meant for.
-"""
+"""What tests of importers and exporters share: example files, and native jobs as plain JSON."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ID = re.compile(r"[A-Za-z0-9_-]+")
-COMMON = {"id", "kind", "weight", "title", "bgColor", "collapsed"}
-RULE = ("weighting", "volWindow", "minCap", "maxCap", "cappedFallback")
-TWO = {key + side for key in RULE for side in ("Then", "Else")}
-FIELDS = {
-    "position": {"positions"},
-    "basic": {"children", *RULE},
-    "indicator": {"children", "conditions", *TWO},
-    "function": {"children", "metric", "window", "rank", "n", "of", *RULE},
-    "numbered": {"children", "numbered", *TWO, *RULE},
-    "altExit": {"children", "entryConditions", "exitConditions", *TWO},
-    "scaling": {"children", "scaleMetric", "scaleWindow", "scaleTicker", "scaleFrom", "scaleTo", *TWO},
-    "call": {"callRefId"},
-}
-LEFT = {"id", "type", "metric", "window", "ticker", "comparator", "forDays"}
-RIGHT = {"expanded", "rightTicker", "rightMetric", "rightWindow"}
-DATE = {"id", "type", "metric", "dateMonth", "dateDay", "dateTo"}
-COMPARATORS = {"lt", "lte", "gt", "gte", "crossAbove", "crossBelow"}
-USED = {"equal": set(), "defined": set(), "inverse": {"volWindow", "minCap", "maxCap"},
-        "pro": {"volWindow", "minCap", "maxCap"}, "capped": {"maxCap", "cappedFallback"}}  # fmt: skip
-JOB = {"name", "tree", "calls", "formulas", "lists", "axes", "where", "execution", "benchmark", "split", "require"}
+from forge_ray.sweep import parse_job
 
 
 def strategies(kind: str) -> list[Path]:
@@ -51,68 +27,14 @@ def nodes(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def check_job(job: dict[str, Any]) -> None:
-    """Assert that a job has the structure of the native format."""
-    assert set(job) <= JOB, set(job) - JOB
-    formulas, calls = set(job.get("formulas", {})), set(job.get("calls", {}))
-    for tree in (job["tree"], *job.get("calls", {}).values()):
-        found = list(nodes(tree))
-        assert len({node["id"] for node in found}) == len(found)
-        for node in found:
-            _check_node(node, formulas, calls)
+    """Assert that an imported job is valid once it has data, which no foreign file has."""
+    assert "data" not in job
+    parse_job(job | {"data": "sample:us20"})
 
 
-def _check_node(node: dict[str, Any], formulas: set[str], calls: set[str]) -> None:
-    kind = node["kind"]
-    assert set(node) <= FIELDS[kind] | COMMON, (kind, set(node) - FIELDS[kind] - COMMON)
-    assert ID.fullmatch(node["id"])
-    for side in ("", "Then", "Else"):
-        given = {key for key in RULE if key + side in node} - {"weighting"}
-        weighting = node.get("weighting" + side, "equal")
-        assert given <= USED[weighting], (node, side)
-        if weighting == "defined":
-            assert all("weight" in child for child in node["children"][side.lower() or "next"])
-    lists = [node[key] for key in ("conditions", "entryConditions", "exitConditions") if key in node]
-    match kind:
-        case "position":
-            assert all(isinstance(name, str) and name for name in node["positions"]) and node["positions"]
-        case "numbered":
-            quantifier, items = node["numbered"]["quantifier"], node["numbered"]["items"]
-            assert ("n" in node["numbered"]) == (quantifier in ("exactly", "atLeast", "atMost")) and items
-            ladder = {f"ladder-{k}" for k in range(len(items) + 1)}
-            assert set(node["children"]) == (ladder if quantifier == "ladder" else {"then", "else"})
-            lists += [item["conditions"] for item in items]
-        case "function":
-            assert node["n"] >= 1 and node["rank"] in ("top", "bottom")
-            _check_metric(node["metric"], formulas)
-        case "call":
-            assert node["callRefId"] in calls
-    lines = [line for lines in lists for line in lines]
-    assert len({line["id"] for line in lines}) == len(lines)
-    for line in lines:
-        _check_condition(line, formulas)
-
-
-def _check_condition(line: dict[str, Any], formulas: set[str]) -> None:
-    if line["metric"] == "Date":
-        assert set(line) <= DATE
-        return
-    assert {"id", "type", "metric", "ticker", "comparator"} <= set(line)
-    assert line["comparator"] in COMPARATORS
-    if line.get("expanded"):
-        assert set(line) <= LEFT | RIGHT
-        _check_metric(line["rightMetric"], formulas)
-    else:
-        assert set(line) <= LEFT | {"threshold"} and isinstance(line["threshold"], int | float)
-    _check_metric(line["metric"], formulas)
-
-
-def _check_metric(metric: str, formulas: set[str]) -> None:
-    assert not metric.startswith("custom:") or metric[7:] in formulas
-
-
-def meaning(job: dict[str, Any], *, ids: bool = True) -> dict[str, Any]:
-    """A copy of a job without display fields, and without ids if asked."""
-    hidden = {"title", "bgColor", "collapsed"} | (set() if ids else {"id"})
+def meaning(job: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a job without its name and display fields."""
+    hidden = {"title", "bgColor", "collapsed"}
 
     def stripped(value: Any) -> Any:
         if isinstance(value, dict):
