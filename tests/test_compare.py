@@ -458,6 +458,7 @@ def test_a_branch_of_a_run_is_compared_like_a_tree(command, folder: Path):
     (("tree.json",), "Missing argument"),
     (("tree.json", "1", "composer.csv"), "compare: expected TREE ALLOCATIONS, got 'tree.json 1 composer.csv'"),
     (("out", "composer.csv"), "compare: expected RUN BRANCH ALLOCATIONS, got 'out composer.csv'"),
+    (("out", "0", "composer.csv", "--data", "sample:us20"), "--data: has no effect on a run; allowed: with a tree or"),
     (("tree.json", "none.csv"), "none.csv: No such file or directory"),
     (("tree.json", "composer.csv", "--unit", "percents"), "--unit: unknown unit 'percents' (did you mean 'percent'?)"),
     (("tree.json", "composer.csv", "--unit", "fraction"), " more, and the unit is said to be fraction"),

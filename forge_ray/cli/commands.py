@@ -137,6 +137,8 @@ def _one_branch(target: Path, what: list[str], data: str | None, settings: list[
         raise InputError([Problem(command, f"expected {form}, got {shown(' '.join([str(target), *what]), 300)}")])
     if not is_run:
         return tree_sweep(target, data, settings)
+    if given := [name for name, value in (("--data", data), ("--set", settings)) if value]:
+        raise InputError([Problem(name, "has no effect on a run; allowed: with a tree or a job") for name in given])
     with Run(target) as run:
         return branch_sweep(run, int(what[0]))
 
