@@ -24,11 +24,13 @@ import pyarrow.parquet as pq
 import pytest
 import test_data_load
 from bad_data import DATA_FILES, FRAME, FRAMES, MAPPINGS, DataFile, write_data_file
+from bad_trees import ABSENT, BAD_TREES
+from bad_trees import JOB as JOB_OF_ALL_KINDS
 
 from forge_ray import jsontext
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.data import load
-from forge_ray.errors import InputError
+from forge_ray.errors import InputError, shown
 from forge_ray.run import Run, execute, prepare
 from forge_ray.sweep import parse_job, read_job
 from forge_ray.tree import parse_tree
@@ -85,7 +87,6 @@ JOB = {
 }
 DIP, UP = ("conditions", 0), ("conditions", 1)
 THEN, ELSE = ("children", "then"), ("children", "else")
-ABSENT = object()
 
 
 class Row(NamedTuple):
@@ -280,7 +281,7 @@ TREES = [
         ("tree.children.else[0].children.next[1].weight", "from 0 to 1e+15", "got -40"),
     ),
     Row("weight is huge", (*ELSE, 0, "children", "next", 1, "weight"), 1e308, ("from 0 to 1e+15", "got 1e+308")),
-    Row("weight is infinite", (*ELSE, 0, "children", "next", 1, "weight"), float("inf"), ("finite number", "got inf")),
+    Row("weight is infinite", (*ELSE, 0, "children", "next", 1, "weight"), float("inf"), ("1e+15, got inf",)),
     Row("placeholder with a capital", (*DIP, "window"), "$N", ("tree.conditions[0].window", "$name", "'$N'")),
     Row("placeholder too long", (*DIP, "window"), "$" + "n" * 33, ("tree.conditions[0].window", "at most 32")),
 ]
@@ -289,6 +290,13 @@ TREES = [
 def tree_case(row: Row) -> Case:
     tree = with_value(TREE, row.place, row.value)
     return Case(f"tree: {row.name}", lambda _: parse_tree(tree), row.fragments)
+
+
+def whole_tree_case(row: tuple) -> Case:
+    """A mistake in a job that holds every kind of node."""
+    name, place, value, fragments = row
+    job = with_value(JOB_OF_ALL_KINDS, place, value)
+    return Case(f"tree of all kinds: {name}", lambda _: parse_job(job), fragments)
 
 
 # ---------------------------------------------------------------- jobs
@@ -881,6 +889,7 @@ HOLE = run_case("branch of a hole", lambda run: run.branch(12), ("branch 12", "t
 
 CASES = [
     *map(tree_case, TREES),
+    *map(whole_tree_case, BAD_TREES),
     *map(job_case, JOBS),
     *(odd_job_case(*row) for row in ODD_JOBS),
     *map(prepared_case, PREPARED),
@@ -959,6 +968,13 @@ def test_every_kept_text_belongs_to_a_case_and_there_are_many(kept: dict[str, li
     assert len(set(names)) == len(names) >= 120
     assert set(kept) == set(names)
     assert len({tuple(texts) for texts in kept.values()}) >= 120
+
+
+def test_three_hundred_of_them_are_malformed_trees_each_unlike_the_others() -> None:
+    parse_job(JOB_OF_ALL_KINDS)
+    trees = {("small", row.place, shown(row.value, 5000)) for row in TREES}
+    trees |= {("of all kinds", place, shown(value, 5000)) for _, place, value, _ in BAD_TREES}
+    assert len(trees) == len(TREES) + len(BAD_TREES) >= 300
 
 
 def write_texts() -> None:

@@ -108,19 +108,18 @@ def assert_metrics(row: dict, expected: dict, case: object) -> None:
 def magnified(oracle: dict) -> dict[str, float]:
     """How many times the tolerance a ratio is allowed.
 
-    A return is rounded to a multiple of 2⁻⁴⁷, 1e-13 over a year, and what divides by less than a thousandth magnifies
-    that; a third and a fourth power do so three and four times. The fourth power of a deviation below 5e-4 a year also
-    feels the grid of its sum.
+    A return is rounded to a multiple of 2⁻⁴⁷; if every bar errs to the same side, as cash does, that is 1e-12 in a
+    year, and what divides by less than a hundredth magnifies it; a third and a fourth power do so three and four times.
+    The fourth power of a deviation below 5e-4 a year also feels the grid of its sum.
     """
     sharpe, sortino, volatility = (oracle[name] or 1.0 for name in ("sharpe", "sortino", "volatility"))
-    inverse_downside = abs(sortino / (sharpe * volatility))
-    inverse_drawdown = 1.0 / (oracle["max_drawdown"] or 1.0)
+    drawdown = oracle["max_drawdown"] or 1.0
     small = {
         "sharpe": 1.0 / volatility,
         "skew": 3.0 / volatility,
-        "kurtosis_excess": max(4.0 / volatility, 1e3 * (5e-4 / volatility) ** 4),
-        "sortino": inverse_downside,
-        "calmar": inverse_drawdown,
-        "timar_max_drawdown": inverse_drawdown,
+        "kurtosis_excess": max(4.0 / volatility, 100.0 * (5e-4 / volatility) ** 4),
+        "sortino": abs(sortino / (sharpe * volatility)),
+        "calmar": 1.0 / drawdown,
+        "timar_max_drawdown": 1.0 / (drawdown * (oracle["time_in_market"] or 1.0)),
     }
-    return {"treynor": max(1.0, 1.0 / abs(oracle["beta"] or 1.0))} | {k: max(1.0, 1e-3 * x) for k, x in small.items()}
+    return {"treynor": max(1.0, 1.0 / abs(oracle["beta"] or 1.0))} | {k: max(1.0, 0.01 * x) for k, x in small.items()}

@@ -126,7 +126,7 @@ def deep_tree(n: int) -> dict[str, Any]:
 
 def test_a_tree_is_at_most_a_thousand_nodes_deep() -> None:
     assert len(parse_tree(deep_tree(1000)).nodes) == 1000
-    assert_says(message_of(lambda: parse_tree(deep_tree(1001))), ("next[0]: nested deeper than 1,000 nodes",))
+    assert_says(message_of(lambda: parse_tree(deep_tree(1001))), ("tree: nested deeper than 1,000 nodes, at 'n1001'",))
     assert_says(message_of(lambda: parse_tree(deep_tree(11), max_depth=10)), ("nested deeper than 10 nodes",))
 
 

@@ -88,7 +88,7 @@ class _JobReader:
         self.job, self.folder = job, folder
         self.raw_trees: dict[str, object] = {}
         self.definitions = Definitions()
-        self.calls: dict[str, Tree] = {}
+        self.calls: dict[str, Tree | None] = {}
         self.trees_are_whole = True
         self.problems: list[Problem] = [unknown(step(key), "field", key, _FIELDS) for key in job if key not in _FIELDS]
 
@@ -206,7 +206,7 @@ class _JobReader:
         values = [value for tree in trees for node in tree.nodes for _, value in node_fields(node)]
         values += [value for axis in space.axes for value in axis.values]
         names = {value.removeprefix(CUSTOM) for value in values if isinstance(value, str) and value.startswith(CUSTOM)}
-        return {name: formula for name, formula in self.definitions.formulas.items() if name in names}
+        return {name: formula for name, formula in self.definitions.formulas.items() if formula and name in names}
 
     def trees(self) -> tuple[tuple[str, ...], list[Tree]]:
         if ("tree" in self.job) == ("trees" in self.job):

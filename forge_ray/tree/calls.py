@@ -36,8 +36,11 @@ def read_definitions(job: Mapping[str, Any]) -> tuple[Definitions, dict[str, Tre
 
 def read_calls(
     data: object, place: str, definitions: Definitions | None = None
-) -> tuple[dict[str, Tree], list[Problem]]:
-    """The definitions of a job by id, each with its own calls in place, and every problem of them."""
+) -> tuple[dict[str, Tree | None], list[Problem]]:
+    """The definitions of a job by id, each with its own calls in place, and every problem of them.
+
+    A definition that cannot be used is None: it is reported once, not wherever it is called.
+    """
     if not isinstance(data, dict):
         return {}, [Problem(place, f"expected an object of trees by id, got {shown(data)}")]
     problems = [
@@ -53,8 +56,8 @@ def read_calls(
         order = list(TopologicalSorter({name: _called(tree) for name, tree in trees.items()}).static_order())
     except CycleError as error:
         names = list(reversed(error.args[1]))
-        return {}, [*problems, Problem(f"{place}.{names[0]}", f"calls itself: {' -> '.join(names)}")]
-    calls: dict[str, Tree] = {}
+        return dict.fromkeys(trees), [*problems, Problem(f"{place}.{names[0]}", f"calls itself: {' -> '.join(names)}")]
+    calls: dict[str, Tree | None] = {}
     for name in (name for name in order if name in trees):
         calls[name], found = expand(trees[name], calls, f"{place}.{name}")
         problems += found
@@ -65,24 +68,26 @@ def _called(tree: Tree) -> set[str]:
     return {node.call for node in tree.nodes if node.kind is Kind.CALL}
 
 
-def expand(tree: Tree, calls: Mapping[str, Tree], place: str) -> tuple[Tree, list[Problem]]:
+def expand(tree: Tree, calls: Mapping[str, Tree | None], place: str) -> tuple[Tree, list[Problem]]:
     """The tree with every call replaced by the definition it names; `place` prefixes the paths of problems."""
+    called = _called(tree)
+    usable = {name: found for name, found in calls.items() if found is not None}
     unknown = [
         Problem(
             join_place(join_place(place, tree.path(index)), "callRefId"),
             f"unknown call {shown(node.call)}{nearest(node.call, calls)}; allowed: {', '.join(calls) or 'none'}",
         )
         for index, node in enumerate(tree.nodes)
-        if node.kind is Kind.CALL and node.call not in calls
+        if node.call and node.call not in calls
     ]
-    if unknown:
+    if unknown or called - usable.keys():
         return tree, unknown
-    sizes = [len(calls[node.call].nodes) if node.kind is Kind.CALL else 1 for node in tree.nodes]
+    sizes = [len(usable[node.call].nodes) if node.kind is Kind.CALL else 1 for node in tree.nodes]
     if sum(sizes) > MAX_NODES:
         return tree, [Problem(place, f"{sum(sizes):,} nodes with its calls in place; allowed: {MAX_NODES:,}")]
-    if Kind.CALL not in {node.kind for node in tree.nodes}:
+    if not called:
         return tree, []
-    expanded = Tree(tuple(_expanded(tree, calls, [0, *accumulate(sizes)])))
+    expanded = Tree(tuple(_expanded(tree, usable, [0, *accumulate(sizes)])))
     return expanded, list(_taken_ids(tree, expanded, place))
 
 

@@ -87,7 +87,8 @@ def checks_of(tree: Tree, node: Node, definitions: Definitions) -> Iterator[Chec
     for place, line in node.conditions:
         if isinstance(line, DateCondition):
             yield Check(f"{place}.dateDay", (line.month, line.day), _no_such_day)
-            yield Check(f"{place}.dateTo.day", (line.to_month, line.to_day), _no_such_day)
+            if (line.to_month, line.to_day) != (line.month, line.day):
+                yield Check(f"{place}.dateTo.day", (line.to_month, line.to_day), _no_such_day)
         else:
             yield from _condition_checks(node, line, place, definitions)
     if node.kind is Kind.SCALING and node.series:
@@ -119,17 +120,21 @@ def _cap_checks(node: Node, slot: Slot) -> Iterator[Check]:
     if not slot.children or node.get(high) is None:
         return
     picked = node.get("n") if node.kind is Kind.FUNCTION else None
-    values = (node.weighting(slot.name), node.get(low, 0.0), node.get(high), picked or len(slot.children))
+    rule, n = node.weighting(slot.name), picked or len(slot.children)
 
-    def problem(rule: str, least: float, most: float, n: int) -> str | None:
-        n = min(n, len(slot.children))
-        if rule not in (Weighting.INVERSE, Weighting.PRO):
-            return None
-        if n * most < 100:
-            return f"{n} children of at most {most:g}% cannot add up to 100%"
-        return f"{n} children of at least {least:g}% are more than 100%" if n * least > 100 else None
+    def judged(rule: str, n: int, wrong: Callable[[int], str | None]) -> str | None:
+        return wrong(min(n, len(slot.children))) if rule in (Weighting.INVERSE, Weighting.PRO) else None
 
-    yield Check(high, values, problem)  # type: ignore[arg-type]
+    def too_low(rule: str, n: int, most: float) -> str | None:
+        text = f"{{}} children of at most {most:g}% cannot add up to 100%"
+        return judged(rule, n, lambda n: text.format(n) if n * most < 100 else None)
+
+    def too_high(rule: str, n: int, least: float) -> str | None:
+        text = f"{{}} children of at least {least:g}% are more than 100%"
+        return judged(rule, n, lambda n: text.format(n) if n * least > 100 else None)
+
+    yield Check(high, (rule, n, node.get(high, 100.0)), too_low)
+    yield Check(low, (rule, n, node.get(low, 0.0)), too_high)
 
 
 def _no_such_day(month: int, day: int) -> str | None:

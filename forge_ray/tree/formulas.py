@@ -18,7 +18,7 @@ from typing import TypeAlias
 import msgspec
 
 from forge_ray.catalog import INDICATORS, Indicator
-from forge_ray.errors import Problem, nearest, shown
+from forge_ray.errors import Problem, nearest, shown, step
 
 MAX_LENGTH = 2_000
 MAX_DEPTH = 100
@@ -31,6 +31,8 @@ ROLLING = ("sma", "ema", "stdev", "rmax", "rmin", "roc", "percentile", "stochast
 SHIFTING = ("roc", "ago")
 VARIABLES: Mapping[str, Indicator] = {indicator.variable: indicator for indicator in INDICATORS if indicator.variable}
 
+_NAMES = tuple(dict.fromkeys((*FIELDS, *VARIABLES)))
+_FUNCTIONS = (*OF_ONE, *OF_TWO, *ROLLING)
 _TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)|([A-Za-z_][A-Za-z0-9_]*)|([-+*/%(),]))")
 _RANK = {"+": 1, "-": 1, "*": 2, "/": 2, "%": 2}
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -79,18 +81,19 @@ class Formula(msgspec.Struct, frozen=True):
         return stack[0]
 
 
-def read_formulas(data: object, place: str) -> tuple[dict[str, Formula], list[Problem]]:
-    """The formulas of a job by name, and every problem of them."""
+def read_formulas(data: object, place: str) -> tuple[dict[str, Formula | None], list[Problem]]:
+    """The formulas of a job by name, None if one cannot be read, and every problem of them."""
     if not isinstance(data, dict):
         return {}, [Problem(place, f"expected an object of formulas by name, got {shown(data)}")]
-    found, problems = {}, []
+    found: dict[str, Formula | None] = dict.fromkeys(data)
+    problems = []
     for name, text in data.items():
         try:
             if not _NAME.fullmatch(name):
                 raise ValueError("expected a name of letters, digits, '_' and '-'")
             found[name] = read_formula(text)
         except ValueError as error:
-            problems.append(Problem(f"{place}.{name}", str(error)))
+            problems.append(Problem(f"{place}.{step(name)}", str(error)))
     return found, problems
 
 
@@ -100,7 +103,7 @@ def read_formula(text: object) -> Formula:
         raise ValueError(f"expected a formula of at most {MAX_LENGTH:,} characters, got {shown(text)}")
     formula = Formula(text, tuple(_Parser(text).steps()))
     if not formula.fields:
-        raise ValueError(f"{shown(text)} reads no price; allowed: {', '.join((*FIELDS, *VARIABLES))}")
+        raise ValueError(f"{shown(text)} reads no price; allowed: {', '.join(_NAMES)}")
     return formula
 
 
@@ -116,7 +119,7 @@ class _Parser:
     def steps(self) -> list[Step]:
         self.expression(1)
         if self.token:
-            raise self.error(f"expected an operator, got {shown(self.token)}")
+            raise self.error(f"expected an operator (+ - * / %), got {shown(self.token)}")
         return self.found
 
     def next(self) -> str:
@@ -128,7 +131,8 @@ class _Parser:
         match = _TOKEN.match(self.text, self.at)
         if match is None:
             self.begins = self.at + len(rest) - len(rest.lstrip())
-            raise self.error(f"cannot read {shown(self.text[self.begins])}")
+            text = f"cannot read {shown(self.text[self.begins])}; expected numbers, names, + - * / % ( ) or ,"
+            raise self.error(text)
         self.token = match[match.lastindex or 0].lower()
         self.begins, self.at = match.end() - len(self.token), match.end()
         return before
@@ -186,14 +190,15 @@ class _Parser:
             self.found.append(("indicator", name))
         else:
             self.begins = begins
-            names = (*FIELDS, *VARIABLES)
-            raise self.error(f"unknown name {shown(name)}{nearest(name, names)}; allowed: {', '.join(names)}")
+            if name in _FUNCTIONS:
+                raise self.error(f"{name} is a function; expected {name}(…)")
+            raise self.error(f"unknown name {shown(name)}{nearest(name, _NAMES)}; allowed: {', '.join(_NAMES)}")
 
     def call(self, name: str, begins: int) -> None:
-        if name not in (*OF_ONE, *OF_TWO, *ROLLING):
+        if name not in _FUNCTIONS:
             self.begins = begins
-            names = (*OF_ONE, *OF_TWO, *ROLLING)
-            raise self.error(f"unknown function {shown(name)}{nearest(name, names)}; allowed: {', '.join(names)}")
+            hint = nearest(name, _FUNCTIONS)
+            raise self.error(f"unknown function {shown(name)}{hint}; allowed: {', '.join(_FUNCTIONS)}")
         self.expect("(")
         self.expression(1)
         if name in ROLLING:

@@ -42,7 +42,7 @@ _FIELDS: dict[Kind, tuple[str, ...]] = {
     Kind.BASIC: (*_COMMON, "children", *WEIGHTING_FIELDS),
     Kind.FUNCTION: (*_COMMON, "children", "metric", "window", "rank", "n", "of", *WEIGHTING_FIELDS),
     Kind.INDICATOR: (*_COMMON, "children", "conditions", *_SIDES),
-    Kind.NUMBERED: (*_COMMON, "children", "numbered", *_SIDES, *WEIGHTING_FIELDS),
+    Kind.NUMBERED: (*_COMMON, "children", "numbered", *_SIDES),
     Kind.POSITION: (*_COMMON, "positions"),
     Kind.CALL: (*_COMMON, "callRefId"),
     Kind.ALT_EXIT: (*_COMMON, "children", "entryConditions", "exitConditions", *_SIDES),
@@ -50,6 +50,7 @@ _FIELDS: dict[Kind, tuple[str, ...]] = {
         *_COMMON, "children", "scaleMetric", "scaleWindow", "scaleTicker", "scaleFrom", "scaleTo", *_SIDES,
     ),
 }  # fmt: skip
+_LADDER_FIELDS = (*_COMMON, "children", "numbered", *WEIGHTING_FIELDS)
 _SLOTS: dict[Kind, tuple[str, ...]] = {
     Kind.BASIC: ("next",),
     Kind.FUNCTION: ("next",),
@@ -102,9 +103,10 @@ class _TreeReader(Reader):
             raw, parent, slot, position, depth = stack.pop()
             index, before = len(nodes), len(self.problems)
             if depth > max_depth:
-                self.problem("", f"nested deeper than {max_depth:,} nodes")
-                stack.clear()
-            elif (kind := self.kind(raw)) and isinstance(raw, dict):
+                deepest = raw.get("id") if isinstance(raw, dict) else raw  # its path is as long as the tree is deep
+                self.problem(self.root, f"nested deeper than {max_depth:,} nodes, at {shown(deepest)}")
+                break
+            if (kind := self.kind(raw)) and isinstance(raw, dict):
                 slots = slots_of(raw, kind)
                 nodes.append(self.node(raw, kind, slots, parent, slot, position))
                 children.append({name: [] for name in slots})
@@ -133,7 +135,7 @@ class _TreeReader(Reader):
         return None
 
     def node(self, raw: dict, kind: Kind, slots: tuple[str, ...], parent: int, slot: str, position: int) -> Node:
-        self.known_fields(raw, _FIELDS[kind], "")
+        self.known_fields(raw, _LADDER_FIELDS if is_ladder(raw, kind) else _FIELDS[kind], "")
         node = Node(
             id=self.id(raw, ""),
             kind=kind,
@@ -146,7 +148,7 @@ class _TreeReader(Reader):
             positions=self.tickers(raw, "positions", "positions", domains.POSITION) if kind is Kind.POSITION else (),
             call=self.id(raw, "", "callRefId") if kind is Kind.CALL else "",
         )
-        self.unique_conditions(node.lists, "numbered" if kind is Kind.NUMBERED else "conditions")
+        self.unique_conditions(node.lists)
         if kind is Kind.FUNCTION:
             metric = self.field(raw, "metric", domains.METRIC, "")
             window = self.window(raw, "window", metric, "")
@@ -170,14 +172,11 @@ class _TreeReader(Reader):
 
     def count_fields(self, raw: dict) -> Iterator[tuple[str, Value]]:
         self.known_fields(raw, ("quantifier", "n", "items"), "numbered")
-        if raw.get("quantifier") == Quantifier.LADDER:
-            quantifier: Value = Quantifier.LADDER
-        else:
-            quantifier = self.field(raw, "quantifier", domains.QUANTIFIER, "numbered")
+        quantifier = self.field(raw, "quantifier", domains.QUANTIFIER, "numbered")
         yield "numbered.quantifier", quantifier
         if isinstance(quantifier, Placeholder) or quantifier in [q for q in Quantifier if q.counts]:
             yield "numbered.n", self.field(raw, "n", domains.COUNT, "numbered")
-        elif "n" in raw:
+        elif "n" in raw and quantifier:
             self.problem("numbered.n", f"not used by quantifier {shown(str(quantifier))}")
 
     def weighting_fields(self, raw: dict, slots: tuple[str, ...]) -> Iterator[tuple[str, Value]]:
@@ -190,7 +189,7 @@ class _TreeReader(Reader):
             for field in WEIGHTING_FIELDS[1:]:
                 own = slot_field(field, slot)
                 if field not in used:
-                    if own in raw:
+                    if own in raw and rule:
                         self.problem(own, f"not used by {name} {shown(str(rule))}")
                 elif own in raw or field in WEIGHTING_DEFAULTS:
                     yield own, self.field(raw, own, domain_of(own), "", WEIGHTING_DEFAULTS.get(field, ...))
@@ -243,11 +242,15 @@ class _TreeReader(Reader):
 
 def slots_of(raw: dict, kind: Kind) -> tuple[str, ...]:
     """Slots of a node as written: a ladder has a rung for every count of true items, from none to all."""
-    numbered = raw.get("numbered")
-    if kind is Kind.NUMBERED and isinstance(numbered, dict) and numbered.get("quantifier") == Quantifier.LADDER:
-        items = numbered.get("items")
+    if is_ladder(raw, kind):
+        items = raw["numbered"].get("items")
         return tuple(f"ladder-{k}" for k in range(len(items) + 1 if isinstance(items, list) else 1))
     return _SLOTS.get(kind, ("then", "else"))
+
+
+def is_ladder(raw: dict, kind: Kind) -> bool:
+    numbered = raw.get("numbered")
+    return kind is Kind.NUMBERED and isinstance(numbered, dict) and numbered.get("quantifier") == Quantifier.LADDER
 
 
 def _place(root: str, nodes: list[Node], parent: int, slot: str, position: int) -> str:

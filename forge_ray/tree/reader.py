@@ -7,14 +7,14 @@ long, and writing one for each of many nodes would take more memory than the fil
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from forge_ray.catalog import INDICATOR_BY_NAME
 from forge_ray.errors import Problem, listed, nearest, shown, step, unknown, wrong
 from forge_ray.tree import domains
-from forge_ray.tree.domains import CUSTOM, Domain
+from forge_ray.tree.domains import CUSTOM, DATE, Domain
 from forge_ray.tree.formulas import Formula
 from forge_ray.tree.nodes import (
     Condition,
@@ -32,7 +32,6 @@ from forge_ray.tree.nodes import (
 MAX_PROBLEMS = 100
 NODE_ID = re.compile(r"[A-Za-z0-9_-]+")
 LIST = "list:"
-DATE = "Date"
 
 _AXIS = re.compile(r"\$([a-z][a-z0-9_]{0,31})")
 _CONDITION_FIELDS = (
@@ -43,9 +42,12 @@ _DATE_FIELDS = ("id", "type", "metric", "dateMonth", "dateDay", "dateTo", "title
 
 
 class Definitions(NamedTuple):
-    """What trees refer to by name: formulas as ``custom:NAME``, lists of tickers as ``list:NAME``."""
+    """What trees refer to by name: formulas as ``custom:NAME``, lists of tickers as ``list:NAME``.
 
-    formulas: Mapping[str, Formula] = {}
+    A formula that cannot be read is None: it is reported once, not wherever it is named.
+    """
+
+    formulas: Mapping[str, Formula | None] = {}
     lists: Mapping[str, tuple[str, ...]] = {}
 
 
@@ -160,12 +162,16 @@ class Reader:
             else:
                 self.problem(at, f"expected a condition (an object), got {shown(item)}")
 
-    def unique_conditions(self, lists: Iterable[ConditionList], place: str) -> None:
+    def unique_conditions(self, lists: Iterable[ConditionList]) -> None:
         """Paths name conditions by node and condition, so ids are unique within a node."""
-        ids = Counter(line.id for found in lists for line in found.lines if line.id)
-        for name, count in ids.items():
-            if count > 1:
-                self.problem(place, f"condition id {shown(name)} is used {count} times; ids are unique")
+        places: defaultdict[str, list[str]] = defaultdict(list)
+        for found in lists:
+            for k, line in enumerate(found.lines):
+                places[line.id].append(f"{found.place}[{k}]")
+        for name, (first, *others) in places.items():
+            if name and others:
+                text = f"condition id {shown(name)} is used {len(others) + 1} times in its node, first at {first}"
+                self.problem(f"{others[0]}.id", f"{text}; ids are unique")
 
     def condition(self, raw: dict, place: str, *, first: bool) -> Condition | DateCondition:
         join = raw.get("type", "if" if first else "and")
@@ -206,22 +212,24 @@ class Reader:
         return Series(metric, window, self.subject(raw, ticker, place, several=several))
 
     def subject(self, raw: dict, name: str, place: str, *, several: bool) -> Subject:
-        value, at = raw.get(name), join_place(place, name)
-        if not isinstance(value, dict):
+        value, at, before = raw.get(name), join_place(place, name), len(self.problems)
+        if not isinstance(value, dict | list) and not (isinstance(value, str) and value.startswith(LIST)):
             return self.field(raw, name, domains.SUBJECT, place)
-        (key, items) = next(iter(value.items())) if len(value) == 1 else ("", None)
+        form = value if isinstance(value, dict) else {}
+        (key, items) = next(iter(form.items())) if len(form) == 1 else ("", None)
         if key == "ratio":
-            parts = self.tickers(value, "ratio", f"{at}.ratio")
+            parts = self.tickers(form, "ratio", f"{at}.ratio")
             if isinstance(items, list) and len(parts) != 2:
                 self.problem(f"{at}.ratio", f"expected two tickers, got {len(parts)}")
             return Ratio(*parts) if len(parts) == 2 else ""
         if key in ("any", "all") and several:
-            parts = self.tickers(value, key, f"{at}.{key}")
-            if not parts and isinstance(items, list | str):
+            parts = self.tickers(form, key, f"{at}.{key}")
+            if not parts and len(self.problems) == before:
                 self.problem(f"{at}.{key}", "expected at least one ticker, got none")
             return Several(key, parts)
-        forms = ['{"ratio": ["XLY", "XLP"]}', *(['{"any": [...]}', '{"all": [...]}'] if several else [])]
-        self.problem(at, f"expected a ticker, branch:then, branch:else or {', '.join(forms)}, got {shown(value)}")
+        of_several = ['{"any": [...]}', '{"all": [...]}'] if several else []
+        *forms, last = ("a ticker", "branch:then", "branch:else", '{"ratio": ["XLY", "XLP"]}', *of_several)
+        self.problem(at, f"expected {', '.join(forms)} or {last}, got {shown(value)}")
         return ""
 
     def window(self, raw: dict, name: str, metric: Value, place: str) -> Value:
