@@ -329,7 +329,10 @@ def test_a_flip_changes_no_equity_and_a_latch_by_one_bar():
     tree = {"id": "pick", "kind": "function", "metric": "ROC", "window": 5, "rank": "top", "n": 1, "of": "equity",
             "children": {"next": [latch, hold("other", "DDD")]}}  # fmt: skip
     bound = bound_job({"data": "sample:us20", "tree": tree}, market(), {})
-    alone = bound_job({"data": "sample:us20", "tree": latch}, market(), {"start": bound.panel.date(bound.start).isoformat()})
+    start = bound.panel.date(bound.start).isoformat()
+    alone = bound_job({"data": "sample:us20", "tree": latch}, market(), {"start": start})
+        {"data": "sample:us20", "tree": latch}, market(), {"start": bound.panel.date(bound.start).isoformat()}
+    )
     n_picked = 0
     shared, own = Cache(2**26), Cache(2**26)
     for t in range(bound.start, len(bound.panel.dates) - 1):

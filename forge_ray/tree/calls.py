@@ -25,7 +25,9 @@ from forge_ray.tree.reader import NODE_ID, Definitions, join_place, read_lists
 MAX_NODES = 200_000
 
 
-def read_definitions(job: Mapping[str, Any]) -> tuple[Definitions, dict[str, Tree], list[Problem], list[Problem]]:
+def read_definitions(
+    job: Mapping[str, Any],
+) -> tuple[Definitions, dict[str, Tree | None], list[Problem], list[Problem]]:
     """What the trees of a job refer to by name: formulas and lists, and calls; the problems of each of the two."""
     formulas, formula_problems = read_formulas(job.get("formulas", {}), "formulas")
     lists, list_problems = read_lists(job.get("lists", {}), "lists")
