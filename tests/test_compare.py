@@ -331,8 +331,6 @@ def test_a_flip_changes_no_equity_and_a_latch_by_one_bar():
     bound = bound_job({"data": "sample:us20", "tree": tree}, market(), {})
     start = bound.panel.date(bound.start).isoformat()
     alone = bound_job({"data": "sample:us20", "tree": latch}, market(), {"start": start})
-        {"data": "sample:us20", "tree": latch}, market(), {"start": bound.panel.date(bound.start).isoformat()}
-    )
     n_picked = 0
     shared, own = Cache(2**26), Cache(2**26)
     for t in range(bound.start, len(bound.panel.dates) - 1):

@@ -68,10 +68,10 @@ class SpaceReader:
     def grid(self, axes: Mapping[str, object]) -> Grid:
         found = self.swept(axes)
         where = self.where(found)
-        if not self.problems:
+        if self.are_whole and not self.problems:
             self.contradictions({axis.id: axis for axis in found}, where)
         grid = Grid(tuple(found), tuple(frozenset(tree.axes()) for tree in self.trees), where)
-        if not self.problems and not grid.admitted:
+        if self.trees and not self.problems and not grid.admitted:
             self.problem("where", f"admits no branch of {grid.size:,}; at least one has to be left")
         return grid
 
