@@ -20,7 +20,7 @@ from whole_trees import random_market, random_whole, whole_settings
 
 from forge_ray.engine import Cache, Evaluator, decision_at, flips_at
 from forge_ray.engine.decision import held_at
-from forge_ray.engine.flips import OnBar
+from forge_ray.engine.on_bars import OnBars
 from forge_ray.errors import InputError
 from forge_ray.run import backtest, compare
 from forge_ray.sweep import parse_job
@@ -294,7 +294,7 @@ def test_one_bar_alone_gives_what_the_whole_history_gives(first: int):
             continue
         evaluator = Evaluator(bound.plan, bound.panel, Cache(2**26))
         for t in range(0, len(bound.panel.dates), 13):
-            alone = held_at(OnBar(evaluator, t, Cache(2**26)), 0)
+            alone = held_at(OnBars(evaluator, np.array([t]), Cache(2**26)), 0)
             assert alone == held_at(evaluator, t), (seed, t)
             n_compared += 1
     assert n_compared > 30

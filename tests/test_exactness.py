@@ -136,10 +136,10 @@ def test_rows_of_a_warm_cache_equal_those_of_a_cold_one():
     assert warm.misses - misses < cold.misses, "the warm cache must have been of use"
 
 
-@pytest.mark.parametrize(("name", "value"), [("MAX_SWITCH_BYTES", 0), ("CHUNK", 1), ("CHUNK", 5)])
+@pytest.mark.parametrize(("name", "value"), [("sleeves.MAX_SWITCH_BYTES", 0), ("block.CHUNK", 1), ("block.CHUNK", 5)])
 def test_rows_do_not_depend_on_what_the_simulation_keeps(name: str, value: int, monkeypatch: pytest.MonkeyPatch):
     """Vectors of switches are kept between branches or computed anew; branches are simulated in chunks of any size."""
-    monkeypatch.setattr(f"forge_ray.engine.block.{name}", value)
+    monkeypatch.setattr(f"forge_ray.engine.{name}", value)
     assert in_blocks(blocks(64), Cache(CACHE)).equals(expected())
 
 

@@ -35,6 +35,11 @@ class Allocation:
     def nbytes(self) -> int:
         return self.weights.nbytes + self.active.nbytes + self.row_of.nbytes
 
+    def on(self, bars: np.ndarray) -> Allocation:
+        """The allocation on some bars."""
+        used, row_of = np.unique(self.row_of[bars], return_inverse=True)
+        return Allocation(self.weights[used], self.active[used], row_of)
+
 
 class Rule(NamedTuple):
     """A weighting. low, high : least and most share in percent. weights : of the children if defined."""

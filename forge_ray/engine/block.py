@@ -15,10 +15,7 @@ The sums are integers, so the numbers of a branch depend on (plan, data, branch 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache as remembered
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -26,12 +23,12 @@ import pyarrow as pa
 
 from forge_ray.catalog import SEGMENTS
 from forge_ray.engine import formulas
-from forge_ray.engine.allocations import Allocation
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
-from forge_ray.engine.point import Point
+from forge_ray.engine.neighbours import Neighbours
 from forge_ray.engine.rows import rows_of, schema
+from forge_ray.engine.sleeves import Sleeves, build_sleeves, finalized, simulated
 from forge_ray.engine.values import Evaluator
 from forge_ray.kernels import bits, finalize, simulate
 from forge_ray.kernels.compile import Kernel, warm
@@ -40,25 +37,8 @@ from forge_ray.kernels.weights import volatility_shares
 from forge_ray.plan import Op, Plan, Residual, axes_of
 from forge_ray.tree import Around, AxisValue, Term
 from forge_ray.tree.domains import CUSTOM
-from forge_ray.tree.mixing import GOLDEN, mixed
 
-MAX_SWITCH_BYTES = 64 * 2**20
 CHUNK = 1024
-
-
-@dataclass(frozen=True)
-class Sleeves:
-    """The sleeves of a group, ready for the simulation kernel; see `kernels.simulate` for the shapes."""
-
-    market: simulate.Market
-    rows: np.ndarray
-    paths: np.ndarray
-    logs: np.ndarray
-    prefix: np.ndarray
-
-    @property
-    def nbytes(self) -> int:
-        return self.prefix.nbytes + self.logs.nbytes + self.paths.nbytes + self.rows.nbytes
 
 
 def evaluate(bound: BoundPlan, lo: int, hi: int, cache: Cache) -> pa.Table:
@@ -87,7 +67,7 @@ def _evaluate_term(
     """Metrics (n, n_segments, n_metrics) and path hashes (n, 2) of branches of one tree."""
     residual = bound.plan.residuals[term.tree]
     if isinstance(space := bound.plan.space, Around) and not residual.inner:
-        return _one_by_one(bound, space, evaluator, residual, digits)
+        return Neighbours(bound, space, evaluator, residual).evaluate(digits)
     metrics = np.empty((len(digits), len(SEGMENTS), len(finalize.COLUMNS)))
     paths = np.empty((len(digits), 2), np.int64)
     for members in _groups(bound, term, residual, digits):
@@ -99,35 +79,6 @@ def _evaluate_term(
                 bound, evaluator, term, residual, sleeves, values, digits[chunk]
             )
     return metrics, paths
-
-
-def _one_by_one(
-    bound: BoundPlan, space: Around, evaluator: Evaluator, residual: Residual, digits: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Like `_evaluate_term`, for branches around the tree as written: what a change does not touch is in the cache, and
-    so is the outcome of a position path that another branch took."""
-    metrics = np.empty((len(digits), len(SEGMENTS), len(finalize.COLUMNS)))
-    paths = np.empty((len(digits), 2), np.int64)
-    (root,) = residual.cofactors
-    base = {a: space.axes[a].values[space.base[a]] for a in residual.outer}
-    evaluator.allocation(root, Point(base, {}))
-    for b, row in enumerate(digits):
-        values = {a: space.axes[a].values[row[a]] for a in residual.outer if row[a] != space.base[a]}
-        metrics[b], paths[b] = _outcome(bound, evaluator.allocation(root, Point(base, values)), evaluator.cache)
-    return metrics, paths
-
-
-def _outcome(bound: BoundPlan, allocation: Allocation, cache: Cache) -> tuple[np.ndarray, np.ndarray]:
-    """Metrics (n_segments, n_metrics) and path hash (2,) of one allocation."""
-    rows = allocation.row_of[None, bound.start + bound.rebalance_of]
-    path = path_lanes(bound, allocation.weights, rows).sum(axis=1)
-
-    def make() -> tuple[np.ndarray, np.ndarray]:
-        no_planes = np.empty((1, 0, bits.n_words(len(bound.panel.dates))), np.uint64)
-        metrics, paths = _finalized(bound, *_simulated(bound, build_sleeves(bound, [allocation]), no_planes))
-        return metrics[0], paths[0]
-
-    return cache.get(("outcome", path.tobytes()), make, lambda found: found[0].nbytes + found[1].nbytes)
 
 
 def _groups(bound: BoundPlan, term: Term, residual: Residual, digits: np.ndarray) -> Iterator[np.ndarray]:
@@ -158,56 +109,6 @@ def _built(bound: BoundPlan, evaluator: Evaluator, residual: Residual, values: d
     return build_sleeves(bound, allocations)
 
 
-def build_sleeves(bound: BoundPlan, allocations: Sequence[Allocation]) -> Sleeves:
-    """One sleeve per allocation."""
-    in_force = bound.start + bound.rebalance_of
-    offsets = np.cumsum([0, *(len(a.active) for a in allocations)])
-    rows = np.stack([offset + a.row_of[in_force] for offset, a in zip(offsets, allocations, strict=False)])
-    dense = np.vstack([a.weights for a in allocations])
-    starts = np.concatenate([[0], np.cumsum((dense > 0).sum(axis=1))]).astype(np.int64)
-    columns, weights = np.nonzero(dense > 0)[1].astype(np.int64), dense[dense > 0]
-    paths = path_lanes(bound, dense, rows)
-    market = _market(bound, starts, columns, weights)
-    if bound.plan.execution.depends_on_path:
-        return Sleeves(market, rows, paths, np.empty((0, 0), np.int64), np.empty((0, 0, 0), np.int64))
-    stays = np.empty((*rows.shape, simulate.N_LANES), np.int64)
-    simulate.stay_table(*market, rows, paths, stays)
-    prefix = np.zeros((rows.shape[0], bound.n + 1, simulate.N_LANES), np.int64)
-    np.cumsum(stays, axis=1, out=prefix[:, 1:])
-    return Sleeves(market, rows, paths, np.ascontiguousarray(stays[:, :, simulate.LOG]), prefix)
-
-
-def _market(bound: BoundPlan, starts: np.ndarray, columns: np.ndarray, weights: np.ndarray) -> simulate.Market:
-    fills = bound.plan.execution.fills
-    return simulate.Market(
-        bound.panel.field(fills.entry), bound.panel.field(fills.exit), bound.panel.close, fills.step, bound.first_fill,
-        fills.carries, bound.cost, bound.cash, bound.cash_like, bound.benchmark, bound.scales, bound.rebalance_of,
-        starts, columns, weights,
-    )  # fmt: skip
-
-
-def path_lanes(bound: BoundPlan, dense: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(n_sleeves, n, 2) int64: what each bar adds to the hash of a position path.
-
-    dense : (n_rows, n_tickers) weights. rows : (n_sleeves, n) the row that each bar holds.
-    A path's hash is the wrapping sum over its bars of the hash of what is held, mixed with the date; that of a row is
-    the sum of the hashes of ticker and weight. So it depends on what is held when, and on nothing else.
-    """
-    tickers = np.array([_ticker_hash(ticker) for ticker in bound.panel.tickers])
-    held, columns = np.nonzero(dense)
-    pairs = mixed(dense[held, columns].view(np.uint64)[:, None] ^ tickers[columns])
-    hashes = np.zeros((len(dense), 2), np.uint64)
-    np.add.at(hashes, held, pairs)
-    dates = bound.return_dates.astype(np.uint64)[:, None] * GOLDEN
-    return mixed(mixed(hashes)[rows] ^ dates).view(np.int64)
-
-
-@remembered
-def _ticker_hash(ticker: str) -> np.ndarray:
-    """(2,) uint64 of BLAKE2b."""
-    return np.frombuffer(hashlib.blake2b(ticker.encode(), digest_size=16).digest(), np.uint64)
-
-
 def _evaluate_chunk(
     bound: BoundPlan, evaluator: Evaluator, term: Term, residual: Residual, sleeves: Sleeves,
     values: dict[int, AxisValue], digits: np.ndarray,
@@ -217,19 +118,8 @@ def _evaluate_chunk(
     first_with: dict[bytes, int] = {}
     same_as = np.array([first_with.setdefault(plane.tobytes(), len(first_with)) for plane in planes])
     _, distinct = np.unique(same_as, return_index=True)
-    metrics, paths = _finalized(bound, *_simulated(bound, sleeves, planes[distinct]))
+    metrics, paths = finalized(bound, *simulated(bound, sleeves, planes[distinct]))
     return metrics[same_as], paths[same_as]
-
-
-def _finalized(bound: BoundPlan, sums: np.ndarray, drawdowns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    metrics = np.empty((len(sums), len(SEGMENTS), len(finalize.COLUMNS)))
-    finalize.finalize(sums, drawdowns, bound.class_in_segment, bound.classes, bound.scales, metrics)
-    return metrics, sums[:, :, simulate.PATH :].sum(axis=1)
-
-
-def _simulated(bound: BoundPlan, sleeves: Sleeves, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    simulated = simulate_paths if bound.plan.execution.depends_on_path else _simulate
-    return simulated(bound, sleeves, planes)
 
 
 def _planes(
@@ -269,36 +159,6 @@ def _leaf_rows(
         for row in distinct
     ]
     return np.stack(table), row_of.reshape(-1)
-
-
-def _simulate(bound: BoundPlan, sleeves: Sleeves, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    n_sleeves, n = sleeves.rows.shape
-    keeps = len(planes) > 1 and n_sleeves**2 * n * simulate.N_LANES * 8 <= MAX_SWITCH_BYTES
-    shape = (n_sleeves, n_sleeves, n if keeps else 1)
-    sums, drawdowns = _results(bound, len(planes))
-    simulate.simulate(
-        *sleeves.market, sleeves.rows, sleeves.paths, planes, bound.start, sleeves.logs, sleeves.prefix, bound.runs,
-        bound.class_in_segment, np.zeros(shape, bool), np.empty((*shape, simulate.N_LANES + 1), np.int64), sums,
-        drawdowns,
-    )  # fmt: skip
-    return sums, drawdowns
-
-
-def simulate_paths(bound: BoundPlan, sleeves: Sleeves, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums and drawdowns under a rule that trades by what is held; planes as in `kernels.simulate.simulate`."""
-    execution = bound.plan.execution
-    threshold = execution.threshold / 100 if execution.rebalance == "threshold" else -1.0
-    sums, drawdowns = _results(bound, len(planes))
-    simulate.simulate_path(
-        *sleeves.market, sleeves.rows, sleeves.paths, planes, bound.start, threshold, bound.runs,
-        bound.class_in_segment, sums, drawdowns,
-    )  # fmt: skip
-    return sums, drawdowns
-
-
-def _results(bound: BoundPlan, n: int) -> tuple[np.ndarray, np.ndarray]:
-    sums = np.empty((n, len(bound.class_in_segment), simulate.N_LANES), np.int64)
-    return sums, np.empty((n, len(SEGMENTS)), np.int64)
 
 
 def kernels_of(bound: BoundPlan) -> tuple[str, ...]:

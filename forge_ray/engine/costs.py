@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from forge_ray.engine.bind import BoundPlan
-from forge_ray.engine.block import CHUNK, MAX_SWITCH_BYTES
+from forge_ray.engine.block import CHUNK
 from forge_ray.engine.rows import METRIC_COLUMNS
+from forge_ray.engine.sleeves import MAX_SWITCH_BYTES
 from forge_ray.kernels import simulate
 from forge_ray.plan import Op
 

@@ -7,16 +7,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from forge_ray.engine.allocations import Allocation
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.decision import ConditionSeen, Descent, held_at
-from forge_ray.engine.values import Evaluator, Values, n_bytes
+from forge_ray.engine.on_bars import OnBars
+from forge_ray.engine.values import Evaluator, Values
 from forge_ray.kernels import bits
 from forge_ray.plan import Expression, Op
 
@@ -43,7 +44,7 @@ def flips_at(bound: BoundPlan, t: int, cache: Cache) -> Iterator[Flip]:
     """
     evaluator = Evaluator(bound.plan, bound.panel, cache)
     descent = Descent(bound, evaluator, t)
-    on_bar = OnBar(evaluator, t, Cache(cache.limit_bytes))
+    on_bar = OnBars(evaluator, np.array([t]), Cache(cache.limit_bytes))
     by_id = {node.id: node for node in descent.tree.nodes}
     places: dict[int, list[str]] = {}
     met: dict[int, ConditionSeen] = {}
@@ -57,61 +58,36 @@ def flips_at(bound: BoundPlan, t: int, cache: Cache) -> Iterator[Flip]:
             yield Flip(tuple(places[expression]), seen, to, held_at(_Supposing(on_bar, expression, to), 0))
 
 
-class OnBar(Evaluator):
-    """Evaluates gates and allocations as another evaluator does, on one bar alone: arrays have one entry.
+class _Supposing(OnBars):
+    """One condition is set to true or false on one bar; what follows from it is kept apart from what is so."""
 
-    Series come from the other one, as the decision of the bar sees them; its cache may be too small for all allocations
-    of a large tree, and here each is one row.
-    """
+    def __init__(self, so: OnBars, condition: int, truth: bool):
+        super().__init__(so.base, so.at, so.cache)
+        self.supposed, self.truth = condition, truth
+        self.changed = frozenset(_followers(so.plan.expressions, condition))
+        self.own = Cache(so.cache.limit_bytes)
 
-    def __init__(self, base: Evaluator, t: int, cache: Cache):
-        panel, on_bar = base.panel, slice(t, t + 1)
-        super().__init__(base.plan, replace(panel, dates=panel.dates[on_bar], close=panel.close[:, on_bar]), cache)
-        self.base, self.t = base, t
+    def bits(self, i: int, values: Values) -> np.ndarray:
+        follows = i in self.changed and i != self.supposed
+        return Evaluator.bits(self, i, values) if follows else super().bits(i, values)
 
-    def condition(self, i: int, values: Values) -> tuple[np.ndarray, np.ndarray]:
-        true, false = self.base._flags(i, values)
-        return true[self.t :][:1], false[self.t :][:1]
-
-    def _of_tickers(self, metric: str, window: int, *tickers: str) -> np.ndarray:
-        return self._seen(
-            ("tickers", metric, window, *tickers), lambda: self.base._of_tickers(metric, window, *tickers)
-        )
-
-    def _of_equity(self, allocation: int, metric: str, window: int, values: Values) -> np.ndarray:
-        make = partial(self.base._of_equity, allocation, metric, window, values)
-        return self._seen(("equity", allocation, metric, window), make)
-
-    def _seen(self, key: tuple, make: Callable[[], np.ndarray]) -> np.ndarray:
-        return self.cache.get(key, lambda: self.base._delayed(make())[self.t :][:1].copy(), n_bytes)
-
-    def _delayed(self, array: np.ndarray) -> np.ndarray:
-        return array
+    def _flags(self, i: int, values: Values) -> tuple[np.ndarray, np.ndarray]:
+        if i == self.supposed:
+            return np.array([self.truth]), np.array([not self.truth])
+        return Evaluator._flags(self, i, values) if i in self.changed else super()._flags(i, values)
 
     def _bits(self, i: int, values: Values) -> np.ndarray:
-        e = self.plan.expressions[i]
+        e, t = self.plan.expressions[i], int(self.at[0])
         if e.op is not Op.LATCH:
             return super()._bits(i, values)
-        was_in = self.t > 0 and bool(self.base._flags(i, values)[0][self.t - 1])
+        was_in = t > 0 and bool(self.base._flags(i, values)[0][t - 1])
         (entry, _), (leave, _) = (self._flags(operand, values) for operand in e.operands)
         is_in = np.empty(2, bool)  # a bar before brings the latch to where it was
         bits.latch(np.append(was_in, entry), np.append(False, leave), is_in)
         return bits.pack(is_in[1:], ~is_in[1:])
 
-
-class _Supposing(OnBar):
-    """One condition is set to true or false; what follows from it is kept apart from what is so."""
-
-    def __init__(self, so: OnBar, condition: int, truth: bool):
-        super().__init__(so.base, so.t, so.cache)
-        self.supposed, self.truth = condition, truth
-        self.changed = frozenset(_followers(so.plan.expressions, condition))
-        self.own = Cache(so.cache.limit_bytes)
-
-    def condition(self, i: int, values: Values) -> tuple[np.ndarray, np.ndarray]:
-        if i == self.supposed:
-            return np.array([self.truth]), np.array([not self.truth])
-        return super().condition(i, values)
+    def _known(self, i: int, values: Values) -> Allocation | None:
+        return Evaluator._known(self, i, values) if i in self.changed else super()._known(i, values)
 
     def _home(self, what: str, i: int, values: Values) -> tuple[Cache, tuple]:
         return (self.own, (what, i)) if i in self.changed else super()._home(what, i, values)

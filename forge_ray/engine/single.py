@@ -12,8 +12,8 @@ import numpy as np
 
 from forge_ray.catalog import SEGMENTS
 from forge_ray.engine.bind import BoundPlan
-from forge_ray.engine.block import Sleeves, build_sleeves, simulate_paths
 from forge_ray.engine.cache import Cache
+from forge_ray.engine.sleeves import Sleeves, build_sleeves, simulate_paths
 from forge_ray.engine.values import Evaluator
 from forge_ray.kernels import bits, simulate
 

@@ -10,7 +10,8 @@ to one of 0.5), so each takes two lanes: multiples of a coarse grid, and of one 
    prefix sums.
 2. `simulate`: per branch walk the runs. The sum of a run is the prefix of its last sleeve minus that of its first plus,
    for each switch, a vector that mends the prefixes on both sides (kept once computed). Drawdown is scanned bar by bar.
-3. Runs are folded into the segments they belong to as (sum, high, low, drawdown) of the log equity.
+3. `simulate_patch`: a branch near a known one takes its vectors but where it, or the bar before, holds another row.
+4. Runs are folded into the segments they belong to as (sum, high, low, drawdown) of the log equity.
 
 Decision i is the i-th traded one; it is filled at bar ``first_fill + i``. What it holds earns over *interval* i, from
 the entry price of that bar to the exit price of that bar or the next (``step``). Modes that carry positions trade from
@@ -333,6 +334,48 @@ def simulate(
             add_lanes(total, prefix[current, last], 1)
             add_lanes(sums[b, c], total, 1)
             fold_run(class_in_segment[c], equity, peak, low, drawdown, level, high, drawdowns[b])
+
+
+@kernel(
+    f"{MARKET}, in i8[:], in i8[:], in i8[:,:], in i8[:,:], in i8[:,:], in i8[:,:], in b1[:,:], out i8[:,:], out i8[:]"
+)
+def simulate_patch(
+    entry, exit, close, step, first_fill, carries, cost, cash, cash_like, benchmark, scales, rebalance_of, starts,
+    columns, weights, rows, at, paths, vectors, base_sums, runs, class_in_segment, sums, drawdowns,
+):  # fmt: skip
+    """`simulate` for one branch that is a base branch but for some decisions: their vectors are exchanged.
+
+    entry … weights : as in `stay_table`. rows : (n,) row in force per decision. at : (m,) decisions whose vector may be
+    another, ascending: those with another row, and those after one. paths : (m, 2) hash of what is followed there.
+    vectors : (n, N_LANES) of the base branch. base_sums : (n_classes, N_LANES) of it.
+    sums : (n_classes, N_LANES) and drawdowns : (n_segments,), written in full.
+    """
+    market = Market(
+        entry, exit, close, step, first_fill, carries, cost, cash, cash_like, benchmark, scales, rebalance_of, starts,
+        columns, weights,
+    )  # fmt: skip
+    n_segments = class_in_segment.shape[1]
+    was, held, vector = work_space(starts), work_space(starts), np.zeros(N_LANES, np.int64)
+    level, high = np.zeros(n_segments, np.int64), np.zeros(n_segments, np.int64)
+    sums[:] = base_sums
+    drawdowns[:] = 0
+    j = 0
+    for run in range(runs.shape[0]):
+        equity, peak, low, drawdown = 0, 0, 0, 0
+        c = runs[run, 2]
+        for i in range(runs[run, 0], runs[run, 1]):
+            if j < at.shape[0] and at[j] == i:
+                bar_vector(market, rows[i - 1] if i > 0 else NOTHING, rows[i], i, was, held, vector)
+                vector[PATH], vector[PATH + 1] = paths[j, 0], paths[j, 1]
+                add_lanes(sums[c], vector, 1)
+                add_lanes(sums[c], vectors[i], -1)
+                equity += vector[LOG]
+                j += 1
+            else:
+                equity += vectors[i, LOG]
+            peak, low = max(peak, equity), min(low, equity)
+            drawdown = max(drawdown, peak - equity)
+        fold_run(class_in_segment[c], equity, peak, low, drawdown, level, high, drawdowns)
 
 
 @device
