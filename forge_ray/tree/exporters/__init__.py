@@ -2,8 +2,8 @@
 
 `export_job` is the verb. The tree is read first, as strictly as for a run. What the other program cannot express is an
 error that lists every place; what it keeps elsewhere (costs, for one) is a note. The file is imported again before it
-is handed out: from Atlas it has to be the same tree. Composer keeps neither ids nor groups of one, so there it has to be
-a valid tree, and tests compare what both hold.
+is handed out: from Atlas it has to be the same tree. Composer keeps neither ids nor groups of one, so there it has to
+be a valid tree, and tests compare what both hold.
 """
 
 from __future__ import annotations
