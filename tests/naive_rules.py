@@ -369,9 +369,14 @@ def is_close(a: float, b: float) -> bool:
 
 def is_exact(value: float, left: tuple, right: tuple | None) -> bool:
     """Whether two equal numbers are equal for anyone: prices, the ends of scales, the same formula on both sides."""
-    if value == 0 and left[1] == "Linear Reg Slope":
-        return False  # the slope of a flat line is 0 but for rounding
+    if value == 0 and is_zero_by_rounding(left[1]):
+        return False
     return abs(value) in EXACT or (left[1] == "Current Price" if right is None else left[1:] == right[1:])
+
+
+def is_zero_by_rounding(metric: str) -> bool:
+    """The slope of a flat line is 0 but for rounding; so is a difference of two indicators that are the same there."""
+    return metric == "Linear Reg Slope" or metric.startswith("custom:")
 
 
 # ---------------------------------------------------------------- allocations
@@ -535,7 +540,7 @@ def ranked(node: dict, market: Market, t: int) -> Allocation | None:
         return {"CASH": 1.0}
     best = sorted(known, key=lambda place: -known[place] if node["rank"] == "top" else known[place])
     kept, dropped = best[: node["n"]], best[node["n"] :]
-    if dropped and is_rank_by_a_hair(known, kept[-1], dropped[0], active):
+    if dropped and is_rank_by_a_hair(known, kept[-1], dropped[0], active, node["metric"]):
         market.is_by_a_hair(node["id"], t)
     return combined(node, "next", [active[place] for place in sorted(kept)], market, t)
 
@@ -560,12 +565,14 @@ def score(node: dict, child: Child, market: Market, t: int) -> float | None:
     return fsum(weights[k] * value for k, value in known.items()) / fsum(weights[k] for k in known)
 
 
-def is_rank_by_a_hair(scores: dict[int, float], kept: int, dropped: int, active: list[Child]) -> bool:
+def is_rank_by_a_hair(scores: dict[int, float], kept: int, dropped: int, active: list[Child], metric: str) -> bool:
     """Equal scores are no matter of rounding if they are 0, of the same allocation, or of one ticker each."""
     a, b = scores[kept], scores[dropped]
     if not is_close(a, b):
         return False
     (_, first), (_, second) = active[kept], active[dropped]
+    if a == 0 and is_zero_by_rounding(metric):
+        return first != second
     return not (a == b and (a == 0 or first == second or len(first) == len(second) == 1))
 
 

@@ -769,6 +769,8 @@ def test_decisions_by_a_hair_are_told() -> None:
     assert backtest(sort("Price", hold("A"), hold("B")), closes).hairs == [("f", 1)]
     assert backtest(sort("Price", hold("B"), hold("C")), closes).hairs == []
     assert backtest(sort("Price", hold("B", "C"), hold("C")), closes).hairs != []
+    formulas = {"none": "ema - sma"}  # 0 where both start
+    assert backtest(sort("custom:none", hold("A"), hold("B"), window=2), closes, formulas=formulas).hairs == [("f", 1)]
 
 
 # ---------------------------------------------------------------- random input
