@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from forge_ray.cli.main import main
+from forge_ray.tree import parse_tree, tree_hash
 
 SYMPHONY = """(defsymphony "Dip" {:rebalance-threshold 0.05}
  (if (< (rsi "SPY" {:window 10}) 30) [(asset "BRK/B" "x")] [(asset "TLT" "y")]))"""
@@ -88,3 +89,17 @@ def test_what_cannot_be_exported_ends_with_2(forge_ray, tmp_path):
     assert "allowed: composer, composer-json, atlas" in forge_ray("export", tree, "--to", "excel").err
     found = json.loads(forge_ray("export", tree, "--to", "atlas", "--json").out)
     assert json.loads(found["text"])["positions"] == ["Empty"]
+
+
+def test_names_of_groups_stay_for_explain_and_change_no_hash(forge_ray, tmp_path):
+    file, job = tmp_path / "named.clj", tmp_path / "job.json"
+    hashes = []
+    for name in ("Bull market", "Something else"):
+        file.write_text(
+            f'(defsymphony "S" {{:rebalance-frequency :daily}} (group "{name}" [(weight-equal [(asset "AAPL") (asset "MSFT")])]))'
+        )
+        assert forge_ray("import", file, "-o", job).code == 0
+        hashes.append(tree_hash(parse_tree(json.loads(job.read_text())["tree"])))
+        code, out, _ = forge_ray("explain", job, "2020-03-02", "--data", "sample:us20")
+        assert code == 0 and f"(basic) “{name}”" in out
+    assert hashes[0] == hashes[1]

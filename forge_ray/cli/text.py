@@ -265,7 +265,8 @@ def decision_lines(decision: Mapping[str, Any]) -> list[str]:
     lines = [f"decision of {decision['date']}{seen}" + ("" if decision["traded"] else " (before the common start)")]
     for node in decision["nodes"]:
         indent = "  " * (node["depth"] + 1)
-        lines.append(f"{indent}{node['id']} ({node['kind']})" + (f" -> {node['took']}" if node["took"] else ""))
+        name = f"{node['id']} ({node['kind']})" + (f" “{node['title']}”" if node["title"] else "")
+        lines.append(indent + name + (f" -> {node['took']}" if node["took"] else ""))
         lines += [f"{indent}    {condition_line(condition['id'], condition)}" for condition in node["conditions"]]
         lines += [f"{indent}    {_score_line(score)}" for score in node["scores"]]
     weights = {**decision["weights"], **({"CASH": decision["cash"]} if decision["cash"] > 1e-12 else {})}

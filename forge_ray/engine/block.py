@@ -167,6 +167,8 @@ def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
     along_path = (simulate.simulate_path,)
     simulation = along_path if plan.execution.depends_on_path else (simulate.stay_table, simulate.simulate)
     kernels = {*_metric_kernels(plan), bits.residual_planes, *simulation, finalize.finalize}
+    if plan.space.is_sparse:
+        kernels.add(simulate.simulate_patch)
     if plan.has_equities:
         kernels |= {subtree_equity, volatility_shares}
     if any(e.op is Op.LATCH for e in plan.expressions):

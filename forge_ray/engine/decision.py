@@ -50,6 +50,7 @@ class NodeSeen:
     """
 
     id: str
+    title: str
     kind: str
     depth: int
     conditions: tuple[ConditionSeen, ...]
@@ -106,7 +107,9 @@ class Descent:
             if considered and node.kind is Kind.FUNCTION and node.get("of", "allocation") == "allocation":
                 reached = list(node.slots[0].children)
             conditions = tuple(seen for _, line in node.conditions for _, seen in self.conditions(node, line))
-            yield NodeSeen(node.id, node.kind.value, depth, conditions, scores, took, tuple(map(str, node.positions)))
+            yield NodeSeen(
+                node.id, node.title, node.kind.value, depth, conditions, scores, took, tuple(map(str, node.positions))
+            )
             stack.extend((child, depth + 1) for child in reversed(reached))
 
     def way(self, index: int, node: Node, scores: tuple[ScoreSeen, ...]) -> tuple[str, list[int]]:

@@ -155,7 +155,7 @@ class Node(msgspec.Struct, frozen=True):
     and the weightings of its slots; a weighting's own fields are there if it uses them.
     lists : of an indicator one, of an altExit entry and exit, of a numbered one per item.
     series : what a function ranks by, what a scaling blends by. call : the id of the definition that takes the place of
-    a call; only trees as they are read hold calls.
+    a call; only trees as they are read hold calls. title : for people, no part of what the tree is.
     """
 
     id: str
@@ -169,6 +169,7 @@ class Node(msgspec.Struct, frozen=True):
     series: Series | None = None
     positions: tuple[Value, ...] = ()
     call: str = ""
+    title: str = ""
 
     @overload
     def get(self, name: str) -> Value | None: ...

@@ -147,6 +147,7 @@ class _TreeReader(Reader):
             lists=tuple(self.lists(raw, kind)),
             positions=self.tickers(raw, "positions", "positions", domains.POSITION) if kind is Kind.POSITION else (),
             call=self.id(raw, "", "callRefId") if kind is Kind.CALL else "",
+            title=raw["title"] if isinstance(raw.get("title"), str) else "",
         )
         self.unique_conditions(node.lists)
         if kind is Kind.FUNCTION:
