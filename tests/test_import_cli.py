@@ -95,11 +95,10 @@ def test_names_of_groups_stay_for_explain_and_change_no_hash(forge_ray, tmp_path
     file, job = tmp_path / "named.clj", tmp_path / "job.json"
     hashes = []
     for name in ("Bull market", "Something else"):
-        file.write_text(
-            f'(defsymphony "S" {{:rebalance-frequency :daily}} (group "{name}" [(weight-equal [(asset "AAPL") (asset "MSFT")])]))'
-        )
+        group = f'(group "{name}" [(weight-equal [(asset "AAPL") (asset "MSFT")])])'
+        file.write_text(f'(defsymphony "S" {{:rebalance-frequency :daily}} {group})')
         assert forge_ray("import", file, "-o", job).code == 0
         hashes.append(tree_hash(parse_tree(json.loads(job.read_text())["tree"])))
         code, out, _ = forge_ray("explain", job, "2020-03-02", "--data", "sample:us20")
-        assert code == 0 and f"(basic) “{name}”" in out
+        assert code == 0 and f"(position) “{name}”" in out
     assert hashes[0] == hashes[1]
