@@ -436,7 +436,7 @@ def test_the_command_names_the_condition_for_people_and_programs(command, folder
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0].startswith(f"{folder / 'composer.csv'} (in percent) against tree: ")
-    cause = "  likely cause: g.dip: if Relative Strength Index(SPX, 10) lt"
+    cause = "  likely cause: g.dip: if RSI(SPX,10) < "
     causes = [text for text in lines if text.startswith(cause)]
     assert len(causes) == 2 and all("false (3" in text and text.endswith("else AAPL 100.00%") for text in causes)
     code, out, err = command("compare", folder / "tree.json", folder / "composer.csv", "-n", "2", "--json")

@@ -19,6 +19,7 @@ from forge_ray.cli.audit import audit_lines
 from forge_ray.cli.comparison import comparison_lines
 from forge_ray.cli.doctor import diagnose, report_lines
 from forge_ray.cli.market import show_check
+from forge_ray.cli.needle import needle_lines
 from forge_ray.data import MarketCheck, check_market
 from forge_ray.errors import InputError, Problem, shown, step
 from forge_ray.run import (
@@ -171,7 +172,7 @@ def needle(
     executor = choose_executor(ray=not local, workers=workers, address=address)
     with text.ProgressDisplay() as display:
         found = run_needle(as_written, around, executor, out, on_progress=display.update)
-    print(jsontext.write(found) if as_json else "\n".join(text.needle_lines(found)))
+    print(jsontext.write(found) if as_json else "\n".join(needle_lines(found)))
 
 
 def audit(tree: Path, cuts: int, seed: int, *, data: str | None, settings: list[str], as_json: bool) -> Audit:

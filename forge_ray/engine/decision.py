@@ -12,8 +12,9 @@ from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.values import Evaluator
 from forge_ray.plan import Op
-from forge_ray.tree import Condition, Kind, Node, Series, Tree
-from forge_ray.tree.nodes import DateCondition, Quantifier, Ratio, Several, Subject
+from forge_ray.tree import Condition, Kind, Node, Tree
+from forge_ray.tree.nodes import DateCondition, Quantifier, Several
+from forge_ray.tree.phrases import condition_phrase
 
 
 @dataclass(frozen=True)
@@ -181,8 +182,7 @@ class Descent:
         """What a line compares, with its expression: one, or one for each of several tickers."""
         i = self.expressions[node.id, line.id]
         if isinstance(line, DateCondition):
-            text = f"{line.join.value} date from {line.month}/{line.day} to {line.to_month}/{line.to_day}"
-            yield i, ConditionSeen(line.id, text, np.nan, np.nan, np.nan, self.truth(i))
+            yield i, ConditionSeen(line.id, _joined(line), np.nan, np.nan, np.nan, self.truth(i))
             return
         e, subject = self.bound.plan.expressions[i], line.left.subject
         parts = e.operands if e.op in (Op.ANY, Op.ALL) else (i,)
@@ -193,9 +193,9 @@ class Descent:
             left, right = (self.value(operand) for operand in compare.operands)
             if isinstance(subject, Several):
                 ticker = str(self.bound.plan.expressions[compare.operands[0]].parameters[2])
-                text = _text(line, f"{ticker} of {subject.quantifier}")
+                text = _joined(line, f"{ticker} of {subject.quantifier}")
             else:
-                text = _text(line, None)
+                text = _joined(line)
             yield part, ConditionSeen(line.id, text, left, right, right - left, self.truth(part))
 
     def value(self, i: int) -> float:
@@ -211,21 +211,5 @@ def _any(truths: list[bool | None]) -> bool | None:
     return True if True in truths else None if None in truths else False
 
 
-def _text(line: Condition, ticker: str | None) -> str:
-    right = _series_text(line.right, None) if isinstance(line.right, Series) else f"{line.right:g}"
-    text = f"{line.join.value} {_series_text(line.left, ticker)} {line.comparator} {right}"
-    return text + (f" for {line.for_days} days" if line.for_days != 1 else "")
-
-
-def _series_text(series: Series, ticker: str | None) -> str:
-    return f"{series.metric}({ticker or _subject_text(series.subject)}, {series.window})"
-
-
-def _subject_text(subject: Subject) -> str:
-    match subject:
-        case Ratio(numerator, denominator):
-            return f"{numerator}/{denominator}"
-        case Several(quantifier, tickers):
-            return f"{quantifier} of {', '.join(map(str, tickers))}"
-        case _:
-            return str(subject)
+def _joined(line: Condition | DateCondition, subject: str | None = None) -> str:
+    return f"{line.join.value} {condition_phrase(line, subject)}"

@@ -1,0 +1,35 @@
+"""The command line application, and the arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="forge-ray",
+    help="Search the whole parameter space of a trading-strategy tree.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+data_app = typer.Typer(help="Look at market data before a job uses them.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+JobArgument = Annotated[Path, typer.Argument(help="Job file (JSON).", show_default=False)]
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/<run id>.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the job.")]
+
+OutOption = Annotated[Path, typer.Option(help="Where runs are stored.", file_okay=False)]
+LocalOption = Annotated[bool, typer.Option("--local", help="In this process, on threads, without Ray.")]
+AddressOption = Annotated[str | None, typer.Option(help="Ray cluster to join; default RAY_ADDRESS, else embedded.")]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; default one per CPU.")]
+
+DataOption = Annotated[
+    str | None,
+    typer.Option(help="Sample, folder or file; default sample:us20 for a tree, its own for a job."),
+]
+TreeArgument = Annotated[Path, typer.Argument(help="Tree file, or a job of one branch.", show_default=False)]
