@@ -6,12 +6,14 @@ What cannot be told from bits is compared, series with series; what is not worth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from forge_ray.engine.point import Point
 from forge_ray.engine.values import Evaluator
 from forge_ray.kernels import bits
-from forge_ray.plan import ALLOCATIONS, AxisRef, Expression, Op, reachable
+from forge_ray.plan import ALLOCATIONS, SERIES, AxisRef, Expression, Op, reachable
 
 
 class Changes:
@@ -20,16 +22,22 @@ class Changes:
     def __init__(self, evaluator: Evaluator, root: int, written: Point):
         self.evaluator, self.root, self.written = evaluator, root, written
         self.expressions = evaluator.plan.expressions
-        self.allocations = [i for i in reachable(self.expressions, [root]) if self.expressions[i].op in ALLOCATIONS]
+        self.allocations = [
+            (i, _own_axes(self.expressions, i), _sides(self.expressions, i))
+            for i in reachable(self.expressions, [root])
+            if self.expressions[i].op in ALLOCATIONS
+        ]
         self.nowhere = np.zeros(bits.n_words(evaluator.n_bars), np.uint64)
         self.everywhere = ~self.nowhere
 
     def at(self, point: Point) -> np.ndarray:
         """(n_words,) packed bars on which the allocation may be another; no others can be."""
         found: dict[int, np.ndarray] = {}
-        for i in self.allocations:
-            if self.expressions[i].axes & point.mask:
-                found[i] = self._of(i, point, found)
+        for i, own, sides in self.allocations:
+            if own & point.mask or not found.keys().isdisjoint(sides):
+                changed = self._of(i, point, found)
+                if changed.any():
+                    found[i] = changed
         return found.get(self.root, self.nowhere)
 
     def _of(self, i: int, point: Point, below: dict[int, np.ndarray]) -> np.ndarray:
@@ -43,8 +51,10 @@ class Changes:
             return self._gate(gate, point) | (then & true) | (other & ~true)
         changed = self.nowhere
         for operand in e.operands:
-            if self.expressions[operand].axes & point.mask:
-                changed = changed | (below[operand] if operand in below else self._series(operand, point, below))
+            if operand in below:
+                changed = changed | below[operand]
+            elif self.expressions[operand].op in SERIES and self.expressions[operand].axes & point.mask:
+                changed = changed | self._series(operand, point, below)
         return changed
 
     def _gate(self, gate: int, point: Point) -> np.ndarray:
@@ -57,13 +67,26 @@ class Changes:
         """A score of an allocation changes where that does; other series are compared as decisions see them."""
         e = self.expressions[i]
         if e.op is Op.SCORE and e.parameters[2] == "allocation" and not _is_set(e, point):
-            return below[e.operands[0]]
+            return below.get(e.operands[0], self.nowhere)
         if e.op is Op.SCORE and e.parameters[2] != "equity":
             return self.everywhere
         read = self.evaluator.series if e.op is Op.SCORE else self.evaluator.seen
         new, old = (np.asarray(read(i, at)) for at in (point, self.written))
         differs = ~((new == old) | (np.isnan(new) & np.isnan(old)))
         return bits.pack(differs, differs)[0]
+
+
+def _sides(expressions: Sequence[Expression], i: int) -> tuple[int, ...]:
+    return tuple(operand for operand in expressions[i].operands if expressions[operand].op in ALLOCATIONS)
+
+
+def _own_axes(expressions: Sequence[Expression], i: int) -> int:
+    """Axes that change an allocation other than through the allocations that it is made of."""
+    e = expressions[i]
+    own = sum(1 << p.axis for p in {p for p in e.parameters if isinstance(p, AxisRef)})
+    for operand in e.operands:
+        own |= 0 if expressions[operand].op in ALLOCATIONS else expressions[operand].axes
+    return own
 
 
 def _is_set(e: Expression, point: Point) -> bool:

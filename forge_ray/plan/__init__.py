@@ -4,6 +4,7 @@ from forge_ray.plan.compile import Plan, compile_plan, series_key
 from forge_ray.plan.expressions import (
     ALLOCATIONS,
     BITS,
+    SERIES,
     WEIGHTING_PARAMETERS,
     AxisRef,
     Expression,
@@ -22,6 +23,7 @@ from forge_ray.plan.warnings import unit_warnings
 __all__ = [
     "ALLOCATIONS",
     "BITS",
+    "SERIES",
     "WEIGHTING_PARAMETERS",
     "AxisRef",
     "Execution",
