@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -45,12 +46,12 @@ def layer_of(file: Path) -> str:
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(file: Path) -> list[tuple[int, str]]:
-    """(line, dotted name) of every import, wherever it stands, but for those that only type checkers see."""
+def imports(file: Path, for_types: bool = False) -> list[tuple[int, str]]:
+    """(line, dotted name) of every import, wherever it stands. for_types : with those that only type checkers see."""
     tree = ast.parse(file.read_text())
     unseen: set[ast.AST] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) and not for_types:
             unseen.update(inner for statement in node.body for inner in ast.walk(statement))
     found = []
     for node in ast.walk(tree):
@@ -59,6 +60,7 @@ def imports(file: Path) -> list[tuple[int, str]]:
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno}: a relative import"
             found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
     return found
 
@@ -83,6 +85,23 @@ def test_imports_follow_the_layers(file: Path):
             assert layer in HOMES[first], f"{file}:{line}: {layer} imports {first}"
         if first in FORBIDDEN:
             assert layer in FORBIDDEN[first], f"{file}:{line}: {layer} imports {first}"
+
+
+def module_of(file: Path) -> str:
+    return ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_module_imports_itself_through_others():
+    """Imports inside functions and for types count; that a module's packages are loaded before it does not."""
+    files = {module_of(file): file for file in FILES}
+    graph = {}
+    for module, file in files.items():
+        names = [name for _, name in imports(file, for_types=True)]
+        graph[module] = {name if name in files else name.rpartition(".")[0] for name in names}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
 
 
 def test_kernels_know_nothing_of_the_package():

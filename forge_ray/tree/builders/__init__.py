@@ -9,19 +9,8 @@ Python has the hash of the same tree written in JSON. Ids that are not given are
 (axes, calls, formulas, ticker lists) is given where it is used and comes along: `Draft.job` has it all.
 """
 
-from forge_ray.tree.builders.conditions import (
-    Conditions,
-    Count,
-    all_of,
-    any_of,
-    at_least,
-    at_most,
-    between_dates,
-    count,
-    exactly,
-    none_of,
-    on_date,
-)
+from forge_ray.tree.builders.conditions import Conditions, Signal, between_dates, on_date
+from forge_ray.tree.builders.counts import Count, all_of, any_of, at_least, at_most, count, exactly, none_of
 from forge_ray.tree.builders.draft import Draft
 from forge_ray.tree.builders.nodes import (
     blend,
@@ -36,7 +25,7 @@ from forge_ray.tree.builders.nodes import (
     ranked,
     top,
 )
-from forge_ray.tree.builders.signals import INDICATOR_FUNCTIONS, Signal, function_name, indicator
+from forge_ray.tree.builders.signals import INDICATOR_FUNCTIONS, formula, function_name, indicator
 from forge_ray.tree.builders.values import (
     ELSE_EQUITY,
     THEN_EQUITY,
@@ -44,7 +33,6 @@ from forge_ray.tree.builders.values import (
     all_tickers,
     any_ticker,
     axis,
-    formula,
     ratio,
     ticker_list,
 )

@@ -1,18 +1,70 @@
-"""Conditions in Python: comparisons and dates, lists of them joined by ``&`` and ``|``, and counts of lists."""
+"""Conditions in Python: comparisons of signals, and dates, in lists joined by ``&`` and ``|``.
+
+A signal makes comparisons and is held by them; a formula makes signals and is held by them. So they stand together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from forge_ray.errors import InputError, Problem, shown
-from forge_ray.tree.builders.values import Name, Whole
-from forge_ray.tree.nodes import Quantifier
+from forge_ray.tree.builders.values import Name, Number, Subject, Whole
+from forge_ray.tree.nodes import Comparator
 
-if TYPE_CHECKING:
-    from forge_ray.tree.builders.signals import Side, Signal
 
+@dataclass(frozen=True)
+class Formula:
+    """An indicator written as a formula. Called with a ticker, and a window if it has one, it is a signal."""
+
+    name: str
+    text: str
+
+    def __call__(self, ticker: Subject, window: Whole | None = None) -> Signal:
+        return Signal(self, ticker, window)
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """An indicator of a ticker; ``< <= > >=`` and the crosses make conditions of it."""
+
+    metric: Metric
+    ticker: Subject
+    window: Whole | None = None
+
+    def __lt__(self, other: Side) -> Conditions:
+        return self.compare(Comparator.LT.value, other)
+
+    def __le__(self, other: Side) -> Conditions:
+        return self.compare(Comparator.LTE.value, other)
+
+    def __gt__(self, other: Side) -> Conditions:
+        return self.compare(Comparator.GT.value, other)
+
+    def __ge__(self, other: Side) -> Conditions:
+        return self.compare(Comparator.GTE.value, other)
+
+    def crosses_above(self, other: Side) -> Conditions:
+        """True on the bar on which this goes from at or below the other side to above it."""
+        return self.compare(Comparator.CROSS_ABOVE.value, other)
+
+    def crosses_below(self, other: Side) -> Conditions:
+        """True on the bar on which this goes from at or above the other side to below it."""
+        return self.compare(Comparator.CROSS_BELOW.value, other)
+
+    def compare(self, comparator: Name, other: Side) -> Conditions:
+        """Any comparison by its name in JSON, which may be swept: lt, lte, gt, gte, crossAbove, crossBelow."""
+        return Conditions(((Comparison(self, comparator, other),),))
+
+    def __and__(self, other: object) -> NoReturn:
+        """Python reads ``a < 30 & b > 5`` as ``a < (30 & b) > 5``."""
+        raise InputError([Problem("condition", "put each comparison in parentheses: (a < 30) & (b > 5)")])
+
+    __or__ = __rand__ = __ror__ = __and__
+
+
+Metric: TypeAlias = Name | Formula
+Side: TypeAlias = Number | Signal
 Day: TypeAlias = tuple[Whole, Whole]
 """Month and day of the month."""
 
@@ -77,26 +129,6 @@ class Conditions:
         return Conditions(((replace(self._only(method), **change),),))
 
 
-@dataclass(frozen=True, eq=False)
-class Count:
-    """How many of `items`, condition lists with their ids, are true. A whole condition: it joins with nothing."""
-
-    quantifier: Name
-    items: tuple[tuple[str | None, Conditions], ...]
-    n: Whole | None = None
-
-    def __and__(self, other: object) -> NoReturn:
-        raise InputError([Problem("condition", "a count cannot be joined with & or |; nest if_, or count counts")])
-
-    __or__ = __rand__ = __ror__ = __and__
-
-    def __bool__(self) -> NoReturn:
-        raise InputError([Problem("condition", "a count is neither true nor false here; it goes into if_")])
-
-
-Items: TypeAlias = Conditions | Mapping[str, Conditions]
-
-
 def between_dates(first: Day, last: Day) -> Conditions:
     """True from one (month, day) to another, both included; November to April goes over the year's end."""
     _check_day("between_dates", first)
@@ -107,51 +139,6 @@ def between_dates(first: Day, last: Day) -> Conditions:
 def on_date(month: Whole, day: Whole) -> Conditions:
     """True on one day of every year."""
     return Conditions(((Season((month, day)),),))
-
-
-def any_of(*items: Items) -> Count:
-    """At least one of several conditions, for `if_`. Items as a mapping have its keys as their ids."""
-    return count(Quantifier.ANY.value, *items)
-
-
-def all_of(*items: Items) -> Count:
-    """All of several conditions, for `if_`."""
-    return count(Quantifier.ALL.value, *items)
-
-
-def none_of(*items: Items) -> Count:
-    """None of several conditions, for `if_`."""
-    return count(Quantifier.NONE.value, *items)
-
-
-def exactly(n: Whole, *items: Items) -> Count:
-    """Exactly n of several conditions, for `if_`."""
-    return count(Quantifier.EXACTLY.value, *items, n=n)
-
-
-def at_least(n: Whole, *items: Items) -> Count:
-    """At least n of several conditions, for `if_`."""
-    return count(Quantifier.AT_LEAST.value, *items, n=n)
-
-
-def at_most(n: Whole, *items: Items) -> Count:
-    """At most n of several conditions, for `if_`."""
-    return count(Quantifier.AT_MOST.value, *items, n=n)
-
-
-def count(quantifier: Name, *items: Items, n: Whole | None = None) -> Count:
-    """Any count by its name in JSON, which may be swept: any, all, none, exactly, atLeast, atMost."""
-    return Count(quantifier, tuple(_named(items)), n)
-
-
-def _named(items: Iterable[Items]) -> Iterator[tuple[str | None, Conditions]]:
-    """(id, condition list) of the items of a count."""
-    found = [pair for item in items for pair in (item.items() if isinstance(item, Mapping) else [(None, item)])]
-    if not found:
-        raise InputError([Problem("count", "expected at least one condition, got none")])
-    for k, (name, conditions) in enumerate(found):
-        check_conditions(f"count items[{k}]", conditions)
-        yield name, conditions
 
 
 def check_conditions(place: str, given: object, what: str = "a condition such as rsi('SPX', 10) < 30") -> None:

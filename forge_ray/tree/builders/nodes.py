@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from forge_ray.catalog import CASH
 from forge_ray.errors import InputError, Problem, shown
-from forge_ray.tree.builders.conditions import Conditions, Count, Items, check_conditions, count
-from forge_ray.tree.builders.draft import Draft, Drafts, drafts_of, sides, weighted
-from forge_ray.tree.builders.signals import Signal
-from forge_ray.tree.builders.values import Formula, Metric, Name, Number, Position, Swept, Whole
-from forge_ray.tree.builders.weights import Rule, Weights
+from forge_ray.tree.builders.conditions import Conditions, Formula, Metric, Signal, check_conditions
+from forge_ray.tree.builders.counts import Count, Items, count
+from forge_ray.tree.builders.draft import Draft, Drafts, drafts_of
+from forge_ray.tree.builders.values import Name, Number, Position, Swept, Whole
+from forge_ray.tree.builders.weights import Rule, Weights, sides, weighted
 from forge_ray.tree.domains import RANKS
 from forge_ray.tree.nodes import Kind, Quantifier
 

@@ -1,17 +1,15 @@
-"""Signals in Python: an indicator of a ticker, which comparisons turn into conditions."""
+"""Signals in Python: one builder for any indicator, one per indicator of the catalogue, one for formulas."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NoReturn, TypeAlias
 
 from forge_ray.catalog import INDICATOR_BY_NAME
-from forge_ray.errors import InputError, Problem
-from forge_ray.tree.builders.conditions import Comparison, Conditions
-from forge_ray.tree.builders.values import Metric, Name, Number, Subject, Whole
-from forge_ray.tree.nodes import Comparator
+from forge_ray.errors import InputError
+from forge_ray.tree.builders.conditions import Formula, Metric, Signal
+from forge_ray.tree.builders.values import Subject, Whole
+from forge_ray.tree.formulas import read_formulas
 
 
 def indicator(metric: Metric, ticker: Subject, window: Whole | None = None) -> Signal:
@@ -22,46 +20,12 @@ def indicator(metric: Metric, ticker: Subject, window: Whole | None = None) -> S
     return Signal(metric, ticker, window)
 
 
-@dataclass(frozen=True, eq=False)
-class Signal:
-    """An indicator of a ticker; ``< <= > >=`` and the crosses make conditions of it."""
-
-    metric: Metric
-    ticker: Subject
-    window: Whole | None = None
-
-    def __lt__(self, other: Side) -> Conditions:
-        return self.compare(Comparator.LT.value, other)
-
-    def __le__(self, other: Side) -> Conditions:
-        return self.compare(Comparator.LTE.value, other)
-
-    def __gt__(self, other: Side) -> Conditions:
-        return self.compare(Comparator.GT.value, other)
-
-    def __ge__(self, other: Side) -> Conditions:
-        return self.compare(Comparator.GTE.value, other)
-
-    def crosses_above(self, other: Side) -> Conditions:
-        """True on the bar on which this goes from at or below the other side to above it."""
-        return self.compare(Comparator.CROSS_ABOVE.value, other)
-
-    def crosses_below(self, other: Side) -> Conditions:
-        """True on the bar on which this goes from at or above the other side to below it."""
-        return self.compare(Comparator.CROSS_BELOW.value, other)
-
-    def compare(self, comparator: Name, other: Side) -> Conditions:
-        """Any comparison by its name in JSON, which may be swept: lt, lte, gt, gte, crossAbove, crossBelow."""
-        return Conditions(((Comparison(self, comparator, other),),))
-
-    def __and__(self, other: object) -> NoReturn:
-        """Python reads ``a < 30 & b > 5`` as ``a < (30 & b) > 5``."""
-        raise InputError([Problem("condition", "put each comparison in parentheses: (a < 30) & (b > 5)")])
-
-    __or__ = __rand__ = __ror__ = __and__
-
-
-Side: TypeAlias = Number | Signal
+def formula(name: str, text: str) -> Formula:
+    """An indicator of your own, ``formula("GAP", "close / sma - 1")``; it takes its ticker and window as others do."""
+    _, problems = read_formulas({name: text}, "formulas")
+    if problems:
+        raise InputError(problems)
+    return Formula(name, text)
 
 
 def _function(name: str) -> Callable[..., Signal]:

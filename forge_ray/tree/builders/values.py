@@ -1,17 +1,13 @@
-"""What stands in the fields of a tree besides numbers and names: axes, formulas, ratios, several tickers."""
+"""What stands in the fields of a tree besides numbers and names: axes, ratios, lists of tickers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from forge_ray.errors import InputError, Problem, shown
-from forge_ray.tree.formulas import read_formulas
 from forge_ray.tree.reader import read_lists
-
-if TYPE_CHECKING:
-    from forge_ray.tree.builders.signals import Signal
 
 THEN_EQUITY = "branch:then"
 """In place of a ticker: the simulated equity of the first side (then) of the node that the condition belongs to."""
@@ -37,19 +33,6 @@ class TickerList:
 
 
 @dataclass(frozen=True)
-class Formula:
-    """An indicator written as a formula. Called with a ticker, and a window if it has one, it is a signal."""
-
-    name: str
-    text: str
-
-    def __call__(self, ticker: Subject, window: Whole | None = None) -> Signal:
-        from forge_ray.tree.builders.signals import Signal
-
-        return Signal(self, ticker, window)
-
-
-@dataclass(frozen=True)
 class Ratio:
     """The close of one ticker over that of another."""
 
@@ -68,7 +51,6 @@ class Several:
 Whole: TypeAlias = int | Swept
 Number: TypeAlias = int | float | Swept
 Name: TypeAlias = str | Swept
-Metric: TypeAlias = Name | Formula
 Subject: TypeAlias = Name | Ratio | Several
 Position: TypeAlias = Name | TickerList
 
@@ -78,14 +60,6 @@ def axis(name: str, values: str | Iterable[Any] | TickerList, around: int | floa
     if isinstance(values, str) and values.lstrip().startswith("±") and around is None:
         raise InputError([Problem(f"axes.{name}", f"{values!r} is around a number; add it, as in around=14")])
     return Swept(name, values if isinstance(values, str | TickerList) else tuple(values), around)
-
-
-def formula(name: str, text: str) -> Formula:
-    """An indicator of your own, ``formula("GAP", "close / sma - 1")``; it takes its ticker and window as others do."""
-    _, problems = read_formulas({name: text}, "formulas")
-    if problems:
-        raise InputError(problems)
-    return Formula(name, text)
 
 
 def ticker_list(name: str, *tickers: str) -> TickerList:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 from forge_ray.errors import InputError, Problem, shown
+from forge_ray.tree.builders.draft import Draft, Drafts, drafts_of
 from forge_ray.tree.builders.values import Name, Number, Whole
 from forge_ray.tree.nodes import Weighting, slot_field
 
@@ -62,7 +63,25 @@ def weighting(
     return Rule(rule, fields, None if weights is None else tuple(weights))
 
 
-def rule_of(place: str, weights: Weights, n: int) -> Rule:
+def sides(
+    place: str, then: Drafts, else_: Drafts, then_weights: Weights, else_weights: Weights
+) -> tuple[dict[str, Any], dict[str, tuple[Draft, ...]]]:
+    """The weighting fields and the slots of a node with two sides."""
+    fields, first = weighted(f"{place} then", "then", then, then_weights)
+    others, second = weighted(f"{place} else_", "else", else_, else_weights)
+    return fields | others, {"then": first, "else": second}
+
+
+def weighted(place: str, slot: str, children: Drafts, weights: Weights) -> tuple[dict[str, Any], tuple[Draft, ...]]:
+    """The weighting fields of a slot, and its children with their weights."""
+    members = drafts_of(place, children)
+    rule = _rule_of(place, weights, len(members))
+    if rule.weights is not None:
+        members = tuple(replace(child, weight=share) for child, share in zip(members, rule.weights, strict=True))
+    return rule.of(slot), members
+
+
+def _rule_of(place: str, weights: Weights, n: int) -> Rule:
     """The rule of a slot of n children."""
     if weights is None:
         return Rule()
