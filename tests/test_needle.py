@@ -86,14 +86,16 @@ def naive_rsi(close: np.ndarray, window: int) -> np.ndarray:
 def test_the_nearest_flip_counts_only_gates_that_the_decision_reaches():
     tree = gate("outer", "AAPL", 50, gate("inner", "MSFT", 40, hold("a", "AAPL"), hold("b", "MSFT")), hold("c", "KO"))
     bound = prepare(sweep(tree)).bound
-    traded = slice(bound.start, bound.start + bound.n)
     apart = {}
     for ticker, threshold in (("AAPL", 50.0), ("MSFT", 40.0)):
         rsi = naive_rsi(bound.panel.close[bound.panel.row(ticker)], 10)
-        moves = np.abs(np.diff(rsi))
-        apart[ticker] = np.abs(rsi - threshold) / np.nanmean(moves), rsi < threshold
+        moves = np.abs(np.diff(rsi, prepend=np.nan))
+        lately = [moves[max(0, t - 251) : t + 1] for t in range(bound.start, len(rsi))]
+        usual = [np.nanmean(some) if np.isfinite(some).any() else 0.0 for some in lately]
+        with np.errstate(divide="ignore"):
+            apart[ticker] = np.abs(rsi - threshold)[bound.start :] / usual, (rsi < threshold)[bound.start :]
     (outer, reaches), (inner, _) = apart["AAPL"], apart["MSFT"]
-    expected = np.where(reaches, np.minimum(outer, inner), outer)[traded]
+    expected = np.where(reaches, np.minimum(outer, inner), outer)[: bound.n]
     assert np.allclose(nearest_flips(bound, Cache(2**26)), expected, rtol=1e-9, atol=1e-9)
 
 

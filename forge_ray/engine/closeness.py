@@ -3,7 +3,7 @@
 1. From the root down, mark the bars on which the decision reaches each allocation: a gate passes them on to the side
    that it takes, everything else to all children.
 2. On the bars that reach a gate, the distance of each of its comparisons from flipping is |left − right|, counted in
-   moves: what a side changes from one bar to the next on average; of two moving sides the livelier one.
+   moves: what a side changed from one bar to the next on average over the last year; of two sides the livelier one.
 3. The nearest of them is the nearest flip of that bar.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from forge_ray.catalog import BARS_PER_YEAR
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.values import Evaluator
@@ -55,13 +56,20 @@ def _gates(evaluator: Evaluator, root: int) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _distance(evaluator: Evaluator, compare: int) -> np.ndarray:
-    """(n_bars,) of one comparison in moves, NaN where it has no value or no side ever moves."""
+    """(n_bars,) of one comparison in moves, NaN where it has no value or no side has moved."""
     left, right = (evaluator.seen(i, {}) for i in evaluator.plan.expressions[compare].operands)
-    move = max(_usual_move(left), _usual_move(right))
-    return np.abs(left - right) / move if move else np.full(evaluator.n_bars, np.nan)
+    move = np.fmax(_usual_move(left), _usual_move(right))
+    return np.divide(np.abs(left - right), move, out=np.full(len(move), np.nan), where=move > 0)
 
 
-def _usual_move(series: np.ndarray) -> float:
-    moves = np.abs(np.diff(series))
-    moves = moves[np.isfinite(moves)]
-    return float(moves.mean()) if len(moves) else 0.0
+def _usual_move(series: np.ndarray) -> np.ndarray:
+    """(n_bars,) mean change over the bars of the last year that have one, NaN without any."""
+    moves = np.abs(np.diff(series, prepend=np.nan))
+    known = np.isfinite(moves)
+    total, count = _of_last_year(np.where(known, moves, 0.0)), _of_last_year(known)
+    return np.divide(total, count, out=np.full(len(moves), np.nan), where=count > 0)
+
+
+def _of_last_year(values: np.ndarray) -> np.ndarray:
+    sums = np.concatenate([np.zeros(BARS_PER_YEAR), np.cumsum(values, dtype=np.float64)])
+    return sums[BARS_PER_YEAR:] - sums[:-BARS_PER_YEAR]
