@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import exact
@@ -19,6 +20,8 @@ from forge_ray.sweep import parse_job
 from forge_ray.tree import Jitter, Neighbourhood, fill, parse_tree, to_json, tree_hash
 
 TICKERS = ("AAA", "BBB", "CCC", "DDD", "BIL")
+MODES = ("CC", "OO", "CO", "OC")
+REBALANCE: tuple[Any, ...] = ("daily", "monthly", "on_change", {"threshold": 4}, "weekly")
 SEEDS = (0, 1, 3, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15)
 AROUND = {"kind": "neighbourhood", "window": "±50% by 25%", "threshold": "±10% by 5%"}
 DIP = {
@@ -114,7 +117,8 @@ def test_a_neighbour_of_a_random_tree_is_the_tree_of_its_values(seed: int):
               "sample": 40, "seed": seed}  # fmt: skip
     design |= {"changes": 1 + seed % 3} if design["kind"] == "neighbourhood" else {}
     job = {"data": "sample:us20", "tree": whole.tree, **whole.job()}
-    settings = {"mode": rng.choice(("CC", "CO", "OO", "OC")), "benchmark": "IDX"}
+    mode, rebalance = MODES[seed % 4], REBALANCE[seed % 5]
+    settings = {"mode": mode, "benchmark": "IDX", "rebalance": "daily" if mode in ("CO", "OC") else rebalance}
     sweep = parse_job(job | {"design": design})
     space = bound_job(job | {"design": design}, prices, settings)
     rows = exact(evaluate(space, 0, space.plan.space.size, Cache(2**26)))
