@@ -61,9 +61,9 @@ class SpaceReader:
             return nothing
         design, problems = read_design(self.job.get("design"), has_axes=bool(axes))
         self.problems += problems
-        if design is None or (not self.are_whole and not axes):
-            return self.grid(axes) if design is None else nothing
-        return self.around(design, axes) or nothing
+        if design is None:
+            return self.grid(axes)
+        return (self.around(design, axes) if self.are_whole else None) or nothing
 
     def grid(self, axes: Mapping[str, object]) -> Grid:
         found = self.swept(axes)

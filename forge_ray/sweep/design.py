@@ -79,9 +79,8 @@ class Design:
             moved = ", ".join(f"{name} {spec}" for name, spec in self.moves.items())
             problems[Problem("design", f"moves nothing: the tree has no number that {moved} would change")] = None
         swept, _ = address(tree, places)
-        return swept, Moved(
-            *(tuple(column) for column in zip(*found, strict=True)), problems=list(problems)
-        ) if found else Moved(problems=list(problems))
+        axes, base, phrases = (tuple(column) for column in zip(*found, strict=True)) if found else ((), (), ())
+        return swept, Moved(axes, base, phrases, list(problems))
 
     def named(self, tree: Tree, axes: list[Axis]) -> Moved:
         """The axes of the job, each with the value that the tree holds in its places."""
@@ -105,10 +104,10 @@ class Design:
         return Neighbourhood(*shared, self.changes, self.sample)
 
     def _values(self, atom: Atom, name: str, domain: Domain) -> tuple[AxisValue, ...]:
-        """Values around a number, ascending; only itself if the design does not move it."""
+        """Values around a number, ascending; none if the design does not move it."""
         spec, written = self.moves.get(domain.name), atom.values[name]
         if spec is None or not isinstance(written, int | float):
-            return (written,) if isinstance(written, int | float) else ()
+            return ()
 
         def read(value: object) -> AxisValue:
             try:
