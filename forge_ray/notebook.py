@@ -3,6 +3,7 @@
 1. `sweep` makes a `Sweep` of a tree written in Python or JSON, the same one that a job file gives.
 2. `plan` compiles it and binds it to its data; shown in a notebook, the plan says what a run would do.
 3. `PlanView.run` executes it, on threads or on Ray, and hands back the `Run`; `open` finds a run again.
+4. `needle` tells how one tree stands among its neighbours.
 
 HTML is escaped, self-contained and has no colours of its own, so that it suits a light and a dark page.
 """
@@ -59,7 +60,7 @@ def sweep(
     mapping from tickers to frames; or an object with any of them as its source, ``{"source": …, "columns": …}``. A run
     keeps the bars that it takes from a frame.
     axes : the axes that are not written in the tree; those named here come first, the last of all is the fastest.
-    fields : the other fields of a job: name, benchmark, calls, where, execution, split, require, keep.
+    fields : the other fields of a job: name, benchmark, calls, where, design, execution, split, require, keep.
     Raises `InputError` with every mistake.
     """
     several = isinstance(tree, Mapping) and "kind" not in tree
@@ -82,6 +83,28 @@ def plan(search: Sweep | Mapping[str, Any] | str | Path) -> PlanView:
 def open(run: str | Path) -> Run:
     """A run that is stored, finished or not, by its folder."""
     return Run(run)
+
+
+def needle(
+    tree: Draft | Mapping[str, Any],
+    *,
+    data: Any,
+    design: Mapping[str, Any] | None = None,
+    ray: bool = False,
+    out: str | Path = "runs",
+    workers: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    **fields: Any,
+) -> dict[str, Any]:
+    """Plateau or needle: one tree among its neighbours, as plain values, as ``forge-ray needle --json`` prints them.
+
+    tree, data, fields : as in `sweep`. design : what differs from ``{"kind": "neighbourhood", "changes": 3, "window":
+    "±20%", "threshold": "±5%", "sample": 100000, "seed": 1}``. The others are those of `PlanView.run`.
+    """
+    alone = sweep(tree, data=data, **fields)
+    around = sweep(tree, data=data, design=runs.AROUND | dict(design or {}), **fields)
+    told = on_progress or _line_below_cell()
+    return runs.needle(alone, around, choose_executor(ray=ray, workers=workers), out, on_progress=told)
 
 
 @dataclass(frozen=True)

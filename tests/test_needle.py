@@ -11,10 +11,11 @@ import pytest
 from test_cli import forge_ray
 from test_designs import DIP
 
+import forge_ray as fr
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.engine import Cache, nearest_flips
 from forge_ray.errors import InputError
-from forge_ray.run import Run, needle, prepare
+from forge_ray.run import AROUND, Run, needle, prepare
 from forge_ray.sweep import Sweep, parse_job
 
 DESIGN = {"kind": "neighbourhood", "changes": 2, "window": "±20% by 10%", "threshold": "±10% by 5%"}
@@ -139,6 +140,15 @@ DIP_OF_AAA = gate("dip", "AAA", 40, hold("d1", "AAA"), hold("d2", "CCC"))
 def test_a_sample_that_leaves_out_single_changes_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="sample: 20 neighbours; allowed: at least"):
         needle(sweep(DIP), sweep(DIP, design=DESIGN | {"sample": 20}), LocalExecutor(1, 2**26), tmp_path)
+
+
+def test_a_notebook_gets_what_the_command_prints(tmp_path: Path):
+    data, design = {"source": "sample:us20", "start": "2012-01-01"}, DESIGN | {"sample": 40}
+    tree = fr.if_(fr.rsi("AAPL", 10) < 40, fr.hold("AAPL"), fr.hold("MSFT"))
+    found = fr.needle(tree, data=data, design=design, out=tmp_path, name="dip")
+    alone, around = (fr.sweep(tree, data=data, name="dip", **more) for more in ({}, {"design": AROUND | design}))
+    assert found == needle(alone, around, LocalExecutor(1, 2**26), tmp_path)
+    assert found["name"] == "dip" and found["neighbours"] > 20
 
 
 def test_the_command_prints_it_and_finds_its_run_again(tmp_path: Path):

@@ -23,6 +23,7 @@ from forge_ray.cli.needle import needle_lines
 from forge_ray.data import MarketCheck, check_market
 from forge_ray.errors import InputError, Problem, shown, step
 from forge_ray.run import (
+    AROUND,
     CACHE_BYTES,
     Audit,
     Result,
@@ -164,9 +165,10 @@ def today(tree: Path, *, data: str | None, settings: list[str], as_json: bool) -
 
 
 def needle(
-    tree: Path, design: dict[str, Any], *, data: str | None, out: Path, local: bool, address: str | None,
+    tree: Path, asked: dict[str, Any], *, data: str | None, out: Path, local: bool, address: str | None,
     workers: int | None, settings: list[str], as_json: bool,
 ) -> None:  # fmt: skip
+    design = AROUND | {name: value for name, value in asked.items() if value is not None}
     as_written = tree_sweep(tree, data, settings)
     around = tree_sweep(tree, data, [*settings, f"design={jsontext.write(design)}"])
     executor = choose_executor(ray=not local, workers=workers, address=address)

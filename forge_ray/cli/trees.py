@@ -137,11 +137,15 @@ def today(
 @app.command()
 def needle(
     tree: TreeArgument,
-    neighbours: Annotated[int, typer.Option(min=1, help="How many, all single changes among them.")] = 100_000,
-    changes: Annotated[int, typer.Option(min=1, max=3, help="Numbers that a neighbour changes at most.")] = 3,
-    window: Annotated[str, typer.Option(help="How far windows move.")] = "±20%",
-    threshold: Annotated[str, typer.Option(help="How far thresholds move.")] = "±5%",
-    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 1,
+    neighbours: Annotated[
+        int | None, typer.Option(min=1, help="How many, all single changes among them; default 100,000.")
+    ] = None,
+    changes: Annotated[
+        int | None, typer.Option(min=1, max=3, help="Numbers that a neighbour changes at most; default 3.")
+    ] = None,
+    window: Annotated[str | None, typer.Option(help="How far windows move; default ±20%.")] = None,
+    threshold: Annotated[str | None, typer.Option(help="How far thresholds move; default ±5%.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the sample; default 1.")] = None,
     data: DataOption = None,
     out: OutOption = Path("runs"),
     local: LocalOption = False,
@@ -153,12 +157,9 @@ def needle(
     """Plateau or needle: a tree among its neighbours, its fragile conditions, days decided by a hair."""
     from forge_ray.cli import commands
 
-    design = {
-        "kind": "neighbourhood", "changes": changes, "window": window, "threshold": threshold, "sample": neighbours,
-        "seed": seed,
-    }  # fmt: skip
+    asked = {"sample": neighbours, "changes": changes, "window": window, "threshold": threshold, "seed": seed}
     commands.needle(
-        tree, design, data=data, out=out, local=local, address=address, workers=workers, settings=settings,
+        tree, asked, data=data, out=out, local=local, address=address, workers=workers, settings=settings,
         as_json=as_json,
     )  # fmt: skip
 

@@ -17,10 +17,11 @@ from forge_ray.run.execution import (
 from forge_ray.run.executors import CACHE_BYTES, choose_executor, default_workers
 from forge_ray.run.explanation import explain
 from forge_ray.run.look_ahead import TRUNCATED, LookAhead
-from forge_ray.run.needle import needle
+from forge_ray.run.needle import AROUND, needle
 from forge_ray.run.reading import Run
 
 __all__ = [
+    "AROUND",
     "BRANCH_CACHE_BYTES",
     "CACHE_BYTES",
     "TOLERANCE",

@@ -30,6 +30,11 @@ from forge_ray.tree import Neighbourhood
 if TYPE_CHECKING:
     import polars as pl
 
+AROUND: dict[str, Any] = {
+    "kind": "neighbourhood", "changes": 3, "window": "±20%", "threshold": "±5%", "sample": 100_000, "seed": 1,
+}  # fmt: skip
+"""The design of the neighbours unless another is asked for."""
+
 METRICS = ("sharpe", "sortino", "cagr", "max_drawdown", "calmar", "turnover")
 HAIR = 0.1
 """Moves within which a decision was one by a hair."""
