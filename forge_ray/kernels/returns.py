@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from forge_ray.kernels.compile import kernel
+from forge_ray.kernels.compile import device, kernel
 from forge_ray.kernels.rolling import window_means
 
 MONTH = 21
@@ -45,20 +45,18 @@ def price_over_average(close, window, out):
 @kernel("in f8[:], in i8, out f8[:]")
 def weighted_momentum(close, window, out):
     """(12·r₂₁ + 4·r₆₃ + 2·r₁₂₆ + r₂₅₂)/19 of the returns over so many bars, percent. Windowless, first value at 252."""
-    seen = 0
-    for t in range(close.shape[0]):
-        seen = 0 if np.isnan(close[t]) else seen + 1
-        out[t] = np.nan
-        if seen > YEAR:
-            p = close[t]
-            month, quarter = p / close[t - 21] - 1.0, p / close[t - 63] - 1.0
-            half, year = p / close[t - 126] - 1.0, p / close[t - YEAR] - 1.0
-            out[t] = (12.0 * month + 4.0 * quarter + 2.0 * half + year) / 19.0 * 100.0
+    mean_return(close, 12.0, 4.0, 2.0, out)
 
 
 @kernel("in f8[:], in i8, out f8[:]")
 def unweighted_momentum(close, window, out):
     """Mean of the returns over 21, 63, 126 and 252 bars, percent. Windowless, first value at 252."""
+    mean_return(close, 1.0, 1.0, 1.0, out)
+
+
+@device
+def mean_return(close, of_month, of_quarter, of_half, out):
+    """Weighted mean of the returns over 21, 63, 126 and 252 bars, the last with weight 1, percent."""
     seen = 0
     for t in range(close.shape[0]):
         seen = 0 if np.isnan(close[t]) else seen + 1
@@ -67,7 +65,8 @@ def unweighted_momentum(close, window, out):
             p = close[t]
             month, quarter = p / close[t - 21] - 1.0, p / close[t - 63] - 1.0
             half, year = p / close[t - 126] - 1.0, p / close[t - YEAR] - 1.0
-            out[t] = (month + quarter + half + year) / 4.0 * 100.0
+            total = of_month * month + of_quarter * quarter + of_half * half + year
+            out[t] = total / (of_month + of_quarter + of_half + 1.0) * 100.0
 
 
 @kernel("in f8[:], in i8, out f8[:]")
