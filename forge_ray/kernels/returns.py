@@ -45,17 +45,17 @@ def price_over_average(close, window, out):
 @kernel("in f8[:], in i8, out f8[:]")
 def weighted_momentum(close, window, out):
     """(12·r₂₁ + 4·r₆₃ + 2·r₁₂₆ + r₂₅₂)/19 of the returns over so many bars, percent. Windowless, first value at 252."""
-    mean_return(close, 12.0, 4.0, 2.0, out)
+    momentum(close, 12.0, 4.0, 2.0, out)
 
 
 @kernel("in f8[:], in i8, out f8[:]")
 def unweighted_momentum(close, window, out):
     """Mean of the returns over 21, 63, 126 and 252 bars, percent. Windowless, first value at 252."""
-    mean_return(close, 1.0, 1.0, 1.0, out)
+    momentum(close, 1.0, 1.0, 1.0, out)
 
 
 @device
-def mean_return(close, of_month, of_quarter, of_half, out):
+def momentum(close, of_month, of_quarter, of_half, out):
     """Weighted mean of the returns over 21, 63, 126 and 252 bars, the last with weight 1, percent."""
     seen = 0
     for t in range(close.shape[0]):
