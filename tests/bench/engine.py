@@ -9,8 +9,8 @@ python tests/bench/engine.py --profile       where the time of forge_ray goes in
    compute to 1e-9, the weights of every day on some branches.
 2. forge_ray starts with warm kernels and an empty cache, on one thread, and computes its indicators; the others are
    given theirs. `one_pass_loop` does equal work (`one_pass.py`), `scalar` is NumPy per branch (`per_branch.py`).
-3. Competitors take turns. Seconds are CPU seconds of the process, the median over the turns. The slower ones do a sample
-   of the branches. For N1 the first branch is timed apart, since 100,000 share its work.
+3. Competitors take turns. Seconds are CPU seconds of the process, the median over the turns. The slower ones do a
+   sample of the branches. For N1 the first branch is timed apart, since 100,000 share its work.
 
 vectorbt and bt are looked for in the folder that FORGE_RAY_BENCH_LIBS names, too. The machine may be busy with other
 things: only ratios within a run mean something. Ray, two actors and a million branches are not measured here.
@@ -34,12 +34,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from jobs import machine
-from workloads import WORKLOADS, Neighbours, Task, Workload
+from thresholds import Thresholds
+from trees import Complex77, Neighbours, Nested
+from workload import Task, Workload
 
 from forge_ray.catalog import SEGMENTS
 from forge_ray.engine import Cache, branch_bars, evaluate, kernels_of, warm_kernels
 from forge_ray.run.execution import block_size_for
+from jobs import machine
 
 CACHE_BYTES = 2**29
 N_TURNS = 5
@@ -49,6 +51,14 @@ SIMPLE_LOOP = 22_700
 """Branches per second that the issue names for the simple loop, on the machine of its author."""
 OTHERS = ("engine", "one_pass_loop", "simple_loop", "scalar", "vectorbt", "bt")
 REPORTED = ("engine", "one_pass_loop", "scalar", "vectorbt")
+
+WORKLOADS: dict[str, Callable[[], Workload]] = {
+    "W1": Thresholds,
+    "W1b": lambda: Thresholds(trends=tuple(range(10, 401, 10)), n_lines=60, quick=16_200),
+    "W2": Complex77,
+    "W3": Nested,
+    "N1": Neighbours,
+}
 
 
 class Engine:
@@ -93,7 +103,7 @@ def check(name: str, engine: Engine, tables: list, task: Task) -> None:
         worst = np.unravel_index(np.argmax(np.where(np.isnan(apart), np.inf, apart)), apart.shape)
         raise SystemExit(
             f"{name}: branch {task.branches[worst[0]]}, {SEGMENTS[worst[1]]}_{task.metrics[worst[2]]}:"
-            f" {ours[worst]!r}, theirs {theirs[worst]!r}"
+            f" {ours[worst]:.12g}, theirs {theirs[worst]:.12g}"
         )
     if task.weights:
         for j in np.linspace(0, len(task.branches) - 1, N_PATHS).astype(int):

@@ -15,7 +15,8 @@ CALM = ("JNJ", "KO", "MRK", "PEP", "PG", "WMT")
 WINDOWS = {"relative-strength-index": (5, 10, 14, 20), "cumulative-return": (5, 20, 60), "max-drawdown": (10, 20, 60),
            "moving-average-return": (10, 20, 60), "standard-deviation-return": (10, 20)}  # fmt: skip
 LIMITS = {"relative-strength-index": (20, 30, 40, 60, 70, 80), "cumulative-return": (-5, -2, 2, 5),
-          "max-drawdown": (3, 6, 10), "moving-average-return": (-0.1, 0.1), "standard-deviation-return": (1, 1.5, 2)}  # fmt: skip
+          "max-drawdown": (3, 6, 10), "moving-average-return": (-0.1, 0.1),
+          "standard-deviation-return": (1, 1.5, 2)}  # fmt: skip
 
 
 def symphony(seed: int = 1) -> str:
