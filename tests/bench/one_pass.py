@@ -8,17 +8,18 @@ three segments and, where several tickers are held, the drift of their weights a
    bar is known.
 3. `simple`: what people usually write instead, thirteen metrics of the whole history, no split and nothing that drifts.
 
-Growth is multiplied up instead of its logarithms added, and a drawdown divides only when it is a new worst one, both
-because that is faster; so is going through the days of one class with plain variables.
+What was tried and is faster: the logarithms of returns come in computed where nothing drifts, and growth is multiplied
+up where it does; the days of one class are gone through with plain variables; bars in cash are skipped; the leaves of
+all bars are looked up before the days are walked.
 """
 
 from __future__ import annotations
 
 from numba import njit
-from numpy import empty, full, int32, nan, sqrt, zeros
+from numpy import empty, exp, full, int32, log, nan, sqrt, zeros
 
 N_SUMS = 13
-PRODUCT, RETURN, SQUARE, CUBE, FOURTH, DOWNSIDE, CROSS, UP, DOWN, EXPOSURE, TRADES, TURNOVER, HOLDINGS = range(N_SUMS)
+LOG, RETURN, SQUARE, CUBE, FOURTH, DOWNSIDE, CROSS, UP, DOWN, EXPOSURE, TRADES, TURNOVER, HOLDINGS = range(N_SUMS)
 IN_MARKET = N_SUMS
 METRICS = (
     "total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar", "win_rate", "skew",
@@ -33,43 +34,42 @@ YEAR = 252.0
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def single(series, below, thresholds, mask, returns, benchmark, runs, constants, cost, out):
+def single(series, below, thresholds, mask, returns, logs, benchmark, runs, constants, cost, out):
     """Metrics of holding one ticker while its series is below (or above) a threshold and a mask is true.
 
-    series, mask, returns, benchmark : (n,); decision i earns return i. runs : (n_runs, 3) first, last + 1, class of
-    days that lie side by side. constants : (2, 3) days, sum of the benchmark, of its squares per class.
+    series, mask, returns, logs, benchmark : (n,); decision i earns return i; logs are those of 1 + returns.
+    runs : (n_runs, 3) first, last + 1, class of days that lie side by side.
+    constants : (2, 3) days, sum of the benchmark, of its squares per class.
     out : (n_thresholds, 3, n_metrics) for full, is, oos.
     """
     sums, worst = empty((2, N_SUMS + 1)), zeros(3)
-    equity, peak, limit = empty(3), empty(3), empty(3)
+    level, peak, log_cost = empty(3), empty(3), log(1.0 - cost)
     for b in range(thresholds.shape[0]):
         threshold = thresholds[b]
         sums[:] = 0.0
-        sums[:, PRODUCT] = 1.0
-        equity[:] = 1.0
-        peak[:] = 1.0
-        limit[:] = 1.0
+        level[:] = 0.0
+        peak[:] = 0.0
         worst[:] = 0.0
         before = False
         for k in range(runs.shape[0]):
             c = runs[k, 2]
-            e, p, q, w = equity[0], peak[0], limit[0], worst[0]
-            e1, p1, q1, w1 = equity[1 + c], peak[1 + c], limit[1 + c], worst[1 + c]
-            product, s1, s2, s3, s4, down2, cross = 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+            e, p, w = level[0], peak[0], worst[0]
+            e1, p1, w1 = level[1 + c], peak[1 + c], worst[1 + c]
+            total_log, s1, s2, s3, s4, down2, cross = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
             up, down, held, trades = 0, 0, 0, 0
             for i in range(runs[k, 0], runs[k, 1]):
                 now = (series[i] < threshold if below else series[i] > threshold) and mask[i]
                 if not now and not before:
                     continue
-                r = returns[i] if now else 0.0
+                r, step = (returns[i], logs[i]) if now else (0.0, 0.0)
                 if now != before:
                     r = (1.0 - cost) * (1.0 + r) - 1.0
+                    step += log_cost
                     trades += 1
                 before = now
                 held += now
-                growth = 1.0 + r
                 square = r * r
-                product *= growth
+                total_log += step
                 s1 += r
                 s2 += square
                 s3 += square * r
@@ -79,24 +79,16 @@ def single(series, below, thresholds, mask, returns, benchmark, runs, constants,
                 cross += r * benchmark[i]
                 up += r > 0.0
                 down += r < 0.0
-                e *= growth
-                if e > p:
-                    p = e
-                    q = e * (1.0 - w)
-                elif e < q:
-                    w = 1.0 - e / p
-                    q = e
-                e1 *= growth
-                if e1 > p1:
-                    p1 = e1
-                    q1 = e1 * (1.0 - w1)
-                elif e1 < q1:
-                    w1 = 1.0 - e1 / p1
-                    q1 = e1
-            equity[0], peak[0], limit[0], worst[0] = e, p, q, w
-            equity[1 + c], peak[1 + c], limit[1 + c], worst[1 + c] = e1, p1, q1, w1
+                e += step
+                p = max(p, e)
+                w = max(w, p - e)
+                e1 += step
+                p1 = max(p1, e1)
+                w1 = max(w1, p1 - e1)
+            level[0], peak[0], worst[0] = e, p, w
+            level[1 + c], peak[1 + c], worst[1 + c] = e1, p1, w1
             total = sums[c]
-            total[PRODUCT] *= product
+            total[LOG] += total_log
             total[RETURN] += s1
             total[SQUARE] += s2
             total[CUBE] += s3
@@ -110,6 +102,7 @@ def single(series, below, thresholds, mask, returns, benchmark, runs, constants,
             total[TRADES] += trades
             total[TURNOVER] += trades
             total[HOLDINGS] += held
+        worst[:] = 1.0 - exp(-worst)
         metrics(sums, worst, constants, out[b])
 
 
@@ -138,28 +131,29 @@ def followed(starts, columns, weights, leaf_of, returns, benchmark, runs, consta
     what each decision holds. returns : (n_tickers, n). out : (3, n_metrics). Others as in `single`.
     """
     sums, worst = empty((2, N_SUMS + 1)), zeros(3)
-    equity, peak, limit = empty(3), empty(3), empty(3)
+    equity, peak = empty(3), empty(3)
     longest = 1
     for leaf in range(starts.shape[0] - 1):
         longest = max(longest, starts[leaf + 1] - starts[leaf])
     drifted = zeros(longest)
     sums[:] = 0.0
-    sums[:, PRODUCT] = 1.0
+    sums[:, LOG] = 1.0
     equity[:] = 1.0
     peak[:] = 1.0
-    limit[:] = 1.0
     worst[:] = 0.0
     before = -1
     for k in range(runs.shape[0]):
         c = runs[k, 2]
-        e, p, q, w = equity[0], peak[0], limit[0], worst[0]
-        e1, p1, q1, w1 = equity[1 + c], peak[1 + c], limit[1 + c], worst[1 + c]
+        e, p, w = equity[0], peak[0], worst[0]
+        e1, p1, w1 = equity[1 + c], peak[1 + c], worst[1 + c]
         product, s1, s2, s3, s4, down2, cross = 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         turnover, exposure = 0.0, 0.0
         up, down, held, trades, holdings = 0, 0, 0, 0, 0
         for i in range(runs[k, 0], runs[k, 1]):
             leaf = leaf_of[i]
             first, last = starts[leaf], starts[leaf + 1]
+            if first == last and leaf == before:
+                continue
             tau = 0.0
             if leaf == before:
                 for j in range(first, last):
@@ -187,8 +181,9 @@ def followed(starts, columns, weights, leaf_of, returns, benchmark, runs, consta
             for j in range(first, last):
                 gross += weights[j] * returns[columns[j], i]
                 exposure += weights[j]
+            inverse = 1.0 / (1.0 + gross)
             for j in range(first, last):
-                drifted[j - first] = weights[j] * (1.0 + returns[columns[j], i]) / (1.0 + gross)
+                drifted[j - first] = weights[j] * (1.0 + returns[columns[j], i]) * inverse
             r = (1.0 - cost * tau) * (1.0 + gross) - 1.0
             turnover += tau
             held += last > first
@@ -206,23 +201,15 @@ def followed(starts, columns, weights, leaf_of, returns, benchmark, runs, consta
             up += r > 0.0
             down += r < 0.0
             e *= growth
-            if e > p:
-                p = e
-                q = e * (1.0 - w)
-            elif e < q:
-                w = 1.0 - e / p
-                q = e
+            p = max(p, e)
+            w = max(w, 1.0 - e / p)
             e1 *= growth
-            if e1 > p1:
-                p1 = e1
-                q1 = e1 * (1.0 - w1)
-            elif e1 < q1:
-                w1 = 1.0 - e1 / p1
-                q1 = e1
-        equity[0], peak[0], limit[0], worst[0] = e, p, q, w
-        equity[1 + c], peak[1 + c], limit[1 + c], worst[1 + c] = e1, p1, q1, w1
+            p1 = max(p1, e1)
+            w1 = max(w1, 1.0 - e1 / p1)
+        equity[0], peak[0], worst[0] = e, p, w
+        equity[1 + c], peak[1 + c], worst[1 + c] = e1, p1, w1
         total = sums[c]
-        total[PRODUCT] *= product
+        total[LOG] *= product
         total[RETURN] += s1
         total[SQUARE] += s2
         total[CUBE] += s3
@@ -236,6 +223,7 @@ def followed(starts, columns, weights, leaf_of, returns, benchmark, runs, consta
         total[TRADES] += trades
         total[TURNOVER] += turnover
         total[HOLDINGS] += holdings
+    sums[:, LOG] = log(sums[:, LOG])
     metrics(sums, worst, constants, out)
 
 
@@ -246,18 +234,16 @@ def metrics(sums, worst, constants, out):
     for s in range(3):
         first, last = (0, 2) if s == 0 else (s - 1, s)
         total[:] = 0.0
-        total[PRODUCT] = 1.0
         days[:] = 0.0
         for c in range(first, last):
-            total[PRODUCT] *= sums[c, PRODUCT]
-            total[1:] += sums[c, 1:]
+            total += sums[c]
             days += constants[c]
         n, b1, b2 = days[0], days[1], days[2]
         row = out[s]
         row[:] = nan
         drawdown, market, mean = worst[s], total[IN_MARKET] / n, total[RETURN] / n
-        cagr = total[PRODUCT] ** (YEAR / n) - 1.0
-        row[0], row[1], row[5], row[19] = total[PRODUCT] - 1.0, cagr, drawdown, n
+        cagr = exp(total[LOG] * (YEAR / n)) - 1.0
+        row[0], row[1], row[19] = exp(total[LOG]) - 1.0, cagr, n
         moments(total[RETURN], total[SQUARE], total[CUBE], total[FOURTH], total[DOWNSIDE], n, row[2:10])
         row[5] = drawdown
         row[6] = cagr / drawdown if drawdown > 0.0 else nan

@@ -76,13 +76,15 @@ class Thresholds(Workload):
 
     def loop_task(self, lines: np.ndarray) -> Task:
         days, thresholds = self.days, np.array(self.thresholds, float)
-        given = [(days.returns[days.row(ticker)], series, mask) for ticker, series, mask in map(self.line, lines)]
+        rows = [(days.row(ticker), series, mask) for ticker, series, mask in map(self.line, lines)]
+        logs = np.log1p(days.returns)
+        given = [(days.returns[row], logs[row], series, mask) for row, series, mask in rows]
         out = np.empty((len(lines), len(thresholds), 3, len(one_pass.METRICS)))
 
         def run() -> np.ndarray:
-            for (returns, series, mask), metrics in zip(given, out, strict=True):
-                one_pass.single(series, True, thresholds, mask, returns, days.benchmark, days.runs, days.constants,
-                                days.cost, metrics)  # fmt: skip
+            for (returns, logs, series, mask), metrics in zip(given, out, strict=True):
+                one_pass.single(series, True, thresholds, mask, returns, logs, days.benchmark, days.runs,
+                                days.constants, days.cost, metrics)  # fmt: skip
             return out.reshape(-1, *out.shape[2:])
 
         branches = self.branches(lines)
