@@ -160,7 +160,7 @@ def report(found: dict[str, dict[str, float]]) -> dict:
 
 def table(found: dict[str, dict[str, float]]) -> str:
     others = [other for other in OTHERS if any(other in rates for rates in found.values())]
-    head = ["workload", *others, "ns per bar-branch", "of the loop", *(f"÷ {other}" for other in others[1:])]
+    head = ["workload", *others, "ns per bar-branch: engine", "loop", *(f"÷ {other}" for other in others[1:])]
     lines = [f"Branches per second and core; {machine()}.", "", f"| {' | '.join(head)} |",
              "|---|" + "---:|" * (len(head) - 1)]  # fmt: skip
     for name, rates in found.items():
