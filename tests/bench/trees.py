@@ -87,7 +87,7 @@ class Complex77(Trees):
 
 
 class Nested(Trees):
-    """Nine leaves of one to three tickers below eight gates of ten conditions; the oscillator, its threshold and the
+    """Nine leaves of one to three tickers below eight gates of nine conditions; the oscillator, its threshold and the
     regime are swept: 100,000 branches."""
 
     def __init__(self):
