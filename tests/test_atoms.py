@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from test_language_sweeps import SPACES
 from whole_trees import random_whole
 
 from forge_ray.errors import InputError
 from forge_ray.sweep import parse_job
-from forge_ray.tree import atoms_of, fill, parse_tree, places_of
+from forge_ray.tree import Atom, atoms_of, fill, parse_tree, places_of
 from forge_ray.tree.nodes import Placeholder, node_fields
 from forge_ray.tree.phrases import condition_phrase, normal_phrase
 
@@ -138,6 +140,24 @@ def swept(**axes: object) -> dict[str, set[str]]:
             if isinstance(value, Placeholder):
                 found.setdefault(value.axis, set()).add(f"{node.id}.{name}")
     return found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "reads"),
+    [
+        ("RSI(*,10)", "RSI(TQQQ,10)", True), ("RSI(*,10)", "RSI(TQQQ,10) > 79", False), ("*", "anything", True),
+        ("a*a", "a", False), ("a*a", "aa", True), ("a*b*c", "aXbYc", True), ("a*bc*c", "abc", False), ("", "", True),
+        ("*79", "RSI(TQQQ,10) > 79", True), ("R.I*", "RSI(A,1)", False), ("*" * 5_000 + "z", "a" * 5_000, False),
+    ],
+)  # fmt: skip
+def test_a_star_stands_for_anything(pattern: str, text: str, reads: bool):
+    atom = Atom("series", text, 1, {"window": ("n.window",)}, {"window": 1})
+    began = time.process_time()
+    try:
+        assert places_of([atom], pattern, "window") == ("n.window",) and reads
+    except ValueError:
+        assert not reads
+    assert time.process_time() - began < 1.0
 
 
 def test_an_axis_moves_every_paste_of_an_atom():

@@ -89,6 +89,7 @@ def test_pasted_conditions_move_together():
         ({"design": AROUND | {"windows": "±1"}}, "unknown field 'windows' (did you mean 'window'?)"),
         ({"design": AROUND | {"window": "5..9"}}, 'design.window: expected a reach such as "±20%"'),
         ({"design": AROUND | {"window": "±20% by 7%"}}, "±20 is not a multiple of 7"),
+        ({"design": AROUND | {"window": "±100000"}}, "design.window: 200,001 values; allowed: at most 2,000"),
         ({"design": {"kind": "neighbourhood"}}, "says nothing of what to move"),
         ({"design": {"kind": "neighbourhood", "window": "±4%"}}, "moves nothing"),
         ({"design": AROUND, "axes": {"w": {"paths": ["g.c.window"], "values": [5, 6]}}}, "axes say it too"),

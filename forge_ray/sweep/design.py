@@ -37,6 +37,10 @@ MOVES = ("window", "threshold", "forDays", "n")
 """Names of the domains whose fields a design can move."""
 
 MAX_SAMPLE = 10**9
+MAX_STEPS = 1_000
+MAX_VALUES = 2_000_000
+"""Steps to either side of a number, and values of all numbers together."""
+
 _ATOMS = ("condition", "rank", "blend", "count", "weighting")
 
 
@@ -78,6 +82,9 @@ class Design:
         if not found and not problems:
             moved = ", ".join(f"{name} {spec}" for name, spec in self.moves.items())
             problems[Problem("design", f"moves nothing: the tree has no number that {moved} would change")] = None
+        if (n_values := sum(len(axis.values) for axis, *_ in found)) > MAX_VALUES:
+            text = f"{n_values:,} values of {len(found):,} numbers; allowed: at most {MAX_VALUES:,}"
+            problems[Problem("design", text)] = None
         swept, _ = address(tree, places)
         axes, base, phrases = (tuple(column) for column in zip(*found, strict=True)) if found else ((), (), ())
         return swept, Moved(axes, base, phrases, list(problems))
@@ -116,9 +123,9 @@ class Design:
                 return written
 
         if written == 0 and "%" in spec and (half := _half_range(atom)):
-            around = axis_values(spec, half, read_number, integer=False)
+            around = axis_values(spec, half, read_number, integer=False, most=MAX_STEPS)
             return tuple(float(value) - half for value in around)
-        return axis_values(spec, written, read, integer=domain.integer)
+        return axis_values(spec, written, read, integer=domain.integer, most=MAX_STEPS)
 
 
 def read_design(data: object, *, has_axes: bool) -> tuple[Design | None, list[Problem]]:

@@ -24,11 +24,14 @@ _FORMS = 'a list, "5..14", "20..40 by 5", "±3" or "±20% by 5%"'
 AxisValue = int | float | str
 
 
-def axis_values(spec: object, written: object, read: Callable[[object], AxisValue], *, integer: bool) -> tuple:
+def axis_values(
+    spec: object, written: object, read: Callable[[object], AxisValue], *, integer: bool, most: int = MAX_VALUES
+) -> tuple:
     """The values of an axis in their order, without repetition.
 
     spec : what the job says. written : the value in the tree, None for a ``$name``.
     read : normal form of one value, raises ValueError. integer : values "around" are rounded to whole numbers.
+    most : steps of a range, or "around" to either side.
     Raises ValueError with what is wrong and what is allowed.
     """
     if isinstance(spec, list):
@@ -36,9 +39,9 @@ def axis_values(spec: object, written: object, read: Callable[[object], AxisValu
     if not isinstance(spec, str):
         raise ValueError(f"expected {_FORMS}, got {shown(spec)}")
     if match := _RANGE.fullmatch(spec):
-        numbers = _range(*match.groups())
+        numbers = _range(most, *match.groups())
     elif match := _AROUND.fullmatch(spec):
-        numbers = _around(spec, match.groups(), written, integer)
+        numbers = _around(spec, match.groups(), written, integer, most)
     else:
         raise ValueError(f"expected {_FORMS}, got {shown(spec)}")
     return tuple(dict.fromkeys(read(_plain(number)) for number in numbers))
@@ -62,7 +65,7 @@ def _from_list(spec: list, read: Callable[[object], AxisValue]) -> tuple:
     return tuple(values)
 
 
-def _range(first: str, last: str, by: str | None) -> list[Decimal]:
+def _range(most: int, first: str, last: str, by: str | None) -> list[Decimal]:
     low, high = Decimal(first), Decimal(last)
     if by is None and (low != low.to_integral() or high != high.to_integral()):
         raise ValueError(f'{first}..{last} needs a step, as in "{first}..{last} by 0.1"')
@@ -71,13 +74,13 @@ def _range(first: str, last: str, by: str | None) -> list[Decimal]:
         raise ValueError(f"step {step}; allowed: above 0")
     if low > high:
         raise ValueError(f"{first} is above {last}; the lower end comes first")
-    steps = _count((high - low) / step)
+    steps = _count((high - low) / step, most)
     if (off := low + steps * step) != high:
         raise ValueError(f"{high} is not on the grid from {low} by {step}; its neighbours are {off} and {off + step}")
     return [low + k * step for k in range(steps + 1)]
 
 
-def _around(spec: str, groups: tuple, written: object, integer: bool) -> list[Decimal]:
+def _around(spec: str, groups: tuple, written: object, integer: bool, most: int) -> list[Decimal]:
     if isinstance(written, bool) or not isinstance(written, int | float):
         there = "a $name" if written is None else shown(written)
         raise ValueError(
@@ -89,7 +92,7 @@ def _around(spec: str, groups: tuple, written: object, integer: bool) -> list[De
     step, width, centre = Decimal(by or 1), Decimal(reach), Decimal(repr(written))
     if step <= 0 or width < 0:
         raise ValueError(f"{shown(spec)}: expected a width >= 0 and a step > 0")
-    steps = _count(width / step)
+    steps = _count(2 * width / step, 2 * most) // 2
     if steps * step != width:
         raise ValueError(
             f"±{width} is not a multiple of {step}; neighbours are ±{steps * step} and ±{(steps + 1) * step}"
@@ -99,9 +102,9 @@ def _around(spec: str, groups: tuple, written: object, integer: bool) -> list[De
     return [number.to_integral_value() for number in numbers] if integer else numbers
 
 
-def _count(steps: Decimal) -> int:
-    if steps > MAX_VALUES:
-        raise ValueError(f"{_spelled(int(steps) + 1)} values; allowed: at most {MAX_VALUES:,}")
+def _count(steps: Decimal, most: int) -> int:
+    if steps > most:
+        raise ValueError(f"{_spelled(int(steps) + 1)} values; allowed: at most {most:,}")
     return int(steps)
 
 
