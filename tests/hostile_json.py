@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 from random_trees import random_tree
 from test_bad_input import JOB, TREE
+from whole_trees import random_whole
 
 from forge_ray import jsontext
 
@@ -42,6 +43,21 @@ def a_job_of(tree: dict[str, Any]) -> dict[str, Any]:
     return {"data": "sample:us20", "tree": tree, "split": "even_odd_month", "execution": {"null": "else"}}
 
 
+def a_whole_job(number: int) -> dict[str, Any]:
+    """A tree of the whole language with what it refers to, alone, with an axis by its words, or with a design."""
+    rng = random.Random(number)
+    whole = random_whole(rng, TICKERS, rng.randint(1, 3))
+    job = a_job_of(whole.tree) | whole.job()
+    near = {"window": "±20% by 10%", "threshold": "±5%", "sample": rng.randint(1, 9), "seed": rng.randint(0, 9)}
+    return job | rng.choice([
+        {},
+        {"axes": {"w": {"at": "*", "window": [2, 5]}}},
+        {"axes": {"w": {"at": "*", "threshold": [2, 5]}}, "design": {"kind": "jitter", "sample": 3}},
+        {"design": {"kind": "neighbourhood", "changes": rng.randint(1, 3), **near}},
+        {"design": {"kind": "jitter", **near}},
+    ])  # fmt: skip
+
+
 TREES = st.sampled_from([TREE, SWEPT_TREE, *WRITTEN_TREES]) | st.integers(0, 2**32).map(a_random_tree)
 JOBS = st.sampled_from(
     [
@@ -59,7 +75,7 @@ JOBS = st.sampled_from(
             "keep": "passing",
         },
     ]
-) | TREES.map(a_job_of)  # fmt: skip
+) | TREES.map(a_job_of) | st.integers(0, 2**32).map(a_whole_job)  # fmt: skip
 
 # ---------------------------------------------------------------- structure
 

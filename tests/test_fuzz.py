@@ -32,6 +32,7 @@ from forge_ray.plan import Execution, compile_plan
 from forge_ray.run import explain, prepare
 from forge_ray.sweep import Sweep, parse_job, read_job
 from forge_ray.tree import Grid, Tree, parse_tree, to_json, tree_hash
+from forge_ray.tree.reader import Definitions
 
 CPU_SECONDS = 10.0
 MAX_LENGTH = 40_000  # a path of a thousand levels, and twice that
@@ -77,8 +78,8 @@ def check_tree(document: Document) -> bool:
     return tree is not None
 
 
-def check_round_trip(tree: Tree) -> None:
-    again = parse_tree(jsontext.parse(jsontext.write(to_json(tree))))
+def check_round_trip(tree: Tree, definitions: Definitions | None = None) -> None:
+    again = parse_tree(jsontext.parse(jsontext.write(to_json(tree))), definitions=definitions)
     assert tree_hash(again) == tree_hash(tree)
 
 
@@ -92,9 +93,9 @@ def check_job(document: Document) -> bool:
 def check_sweep(sweep: Sweep) -> None:
     """It means the same when it is read again from what a run keeps; it compiles; if it is small, it can be planned."""
     for tree in sweep.trees:
-        check_round_trip(tree)
+        check_round_trip(tree, Definitions(sweep.formulas))
     assert parse_job(sweep.job).run_id("") == sweep.run_id("")
-    plan = compile_plan(sweep.trees, sweep.space, sweep.execution)
+    plan = compile_plan(sweep.trees, sweep.space, sweep.execution, sweep.formulas)
     assert "close" in plan.fields and set(plan.held) <= set(plan.tickers)
     if sweep.space.size <= SMALL:
         accepted(lambda: explain(prepare(sweep), 2, 2**26))

@@ -87,7 +87,7 @@ def atoms(file: Path, *, as_json: bool) -> None:
     found = [
         {"tree": name, "number": k, "kind": a.kind, "text": a.text, "places": a.n, "fields": list(a.places)}
         for name, tree in zip(sweep.tree_names, sweep.trees, strict=True)
-        for k, a in enumerate(atoms_of(tree))
+        for k, a in enumerate(atoms_of(tree, sweep.formulas))
     ]
     print(jsontext.write({"atoms": found}) if as_json else "\n".join(text.atom_lines(found)))
 

@@ -89,7 +89,7 @@ class SpaceReader:
             self.problems += missing
             return None
         else:
-            self.trees[0], moved = design.near(self.trees[0])
+            self.trees[0], moved = design.near(self.trees[0], self.definitions.formulas)
         self.problems += moved.problems
         if self.problems:
             return None
@@ -144,7 +144,9 @@ class SpaceReader:
         found, refusals = [], []
         for t, tree in enumerate(self.trees if self.are_whole else ()):
             try:
-                found += [(t, path) for path in places_of(atoms_of(tree), pattern, fields[0])]
+                found += [
+                    (t, path) for path in places_of(atoms_of(tree, self.definitions.formulas), pattern, fields[0])
+                ]
             except ValueError as error:
                 refusals.append(str(error))
         if refusals and not found:

@@ -30,6 +30,7 @@ from forge_ray.tree import (
     uses,
 )
 from forge_ray.tree.domains import Domain, domain_of, read_number
+from forge_ray.tree.formulas import Formula
 from forge_ray.tree.neighbourhood import MAX_CHANGES
 
 KINDS = ("neighbourhood", "jitter")
@@ -64,11 +65,11 @@ class Design:
     seed: int
     moves: Mapping[str, str]
 
-    def near(self, tree: Tree) -> tuple[Tree, Moved]:
+    def near(self, tree: Tree, formulas: Mapping[str, Formula | None]) -> tuple[Tree, Moved]:
         """The tree with an axis at every place that moves, and those axes."""
         problems: dict[Problem, None] = {}
         found, places = [], []
-        for number, atom in enumerate(atoms_of(tree)):
+        for number, atom in enumerate(atoms_of(tree, formulas)):
             for name, domain in _numbers(atom) if atom.kind in _ATOMS else ():
                 try:
                     values = self._values(atom, name, domain)

@@ -10,12 +10,14 @@ An atom is a condition, a series, a holding, a ranking, a blend, a count or a we
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from forge_ray.catalog import INDICATOR_BY_NAME
+from forge_ray.catalog import INDICATORS
 from forge_ray.errors import listed, nearest, shown
+from forge_ray.tree.domains import CUSTOM
+from forge_ray.tree.formulas import Formula
 from forge_ray.tree.nodes import (
     WEIGHTING_FIELDS,
     Condition,
@@ -43,6 +45,7 @@ from forge_ray.tree.phrases import (
 )
 
 Fields: TypeAlias = Mapping[str, str]
+_WINDOWLESS = frozenset(indicator.name for indicator in INDICATORS if not indicator.windowed)
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,13 @@ class Atom:
     values: Mapping[str, Value]
 
 
-def atoms_of(tree: Tree) -> tuple[Atom, ...]:
-    """The atoms of a tree in the order in which they first stand there."""
+def atoms_of(tree: Tree, formulas: Mapping[str, Formula | None] | None = None) -> tuple[Atom, ...]:
+    """The atoms of a tree in the order in which they first stand there. formulas : by name, those that it refers to."""
+    unwindowed = (name for name, formula in (formulas or {}).items() if formula and not formula.windowed)
+    windowless = _WINDOWLESS | {CUSTOM + name for name in unwindowed}
     found: dict[tuple[str, str], list[tuple[Node, Fields]]] = {}
     for node in tree.nodes:
-        for kind, text, fields in _said(node):
+        for kind, text, fields in _said(node, windowless):
             found.setdefault((kind, text), []).append((node, fields))
     return tuple(_atom(kind, text, places) for (kind, text), places in found.items())
 
@@ -107,16 +112,20 @@ def _atom(kind: str, text: str, said: list[tuple[Node, Fields]]) -> Atom:
     return Atom(kind, text, len(said), places, {name: held[place] for name, place in fields.items()})
 
 
-def _said(node: Node) -> Iterator[tuple[str, str, Fields]]:
+def _said(node: Node, windowless: Set[str]) -> Iterator[tuple[str, str, Fields]]:
     """(kind, words, field → place) of everything that a node says itself."""
     for _, line in node.conditions:
-        yield from _said_by_line(line)
+        yield from _said_by_line(line, windowless)
     for k, ticker in enumerate(node.positions):
         yield "hold", f"hold {value_phrase(ticker)}", {"ticker": f"positions[{k}]"}
     if node.kind is Kind.FUNCTION and node.series:
-        yield "rank", rank_phrase(node, node.series), _series_fields(node.series, "") | _own(node, "rank", "n", "of")
+        yield (
+            "rank",
+            rank_phrase(node, node.series),
+            _series_fields(node.series, "", windowless) | _own(node, "rank", "n", "of"),
+        )
     if node.kind is Kind.SCALING and node.series:
-        series = _series_fields(node.series, "scale")
+        series = _series_fields(node.series, "scale", windowless)
         yield "blend", scale_phrase(node, node.series), _prefixed(series, "scale") | _own(node, "scaleFrom", "scaleTo")
         yield "series", series_phrase(node.series), series
     if node.kind is Kind.NUMBERED:
@@ -125,16 +134,16 @@ def _said(node: Node) -> Iterator[tuple[str, str, Fields]]:
     yield from _said_by_slots(node)
 
 
-def _said_by_line(line: Condition | DateCondition) -> Iterator[tuple[str, str, Fields]]:
+def _said_by_line(line: Condition | DateCondition, windowless: Set[str]) -> Iterator[tuple[str, str, Fields]]:
     at = f"{line.id}."
     if isinstance(line, DateCondition):
         names = ("dateMonth", "dateDay", "dateTo.month", "dateTo.day")
         yield "condition", condition_phrase(line), {name: at + name for name in names}
         return
-    left = _series_fields(line.left, at)
+    left = _series_fields(line.left, at, windowless)
     fields = {**left, **{name: at + name for name in ("comparator", "forDays")}}
     if isinstance(line.right, Series):
-        right = _series_fields(line.right, f"{at}right")
+        right = _series_fields(line.right, f"{at}right", windowless)
         yield "condition", condition_phrase(line), fields | _prefixed(right, "right")
         yield "series", series_phrase(line.right), right
     else:
@@ -159,10 +168,9 @@ def _own(node: Node, *names: str) -> dict[str, str]:
     return {name: name for name in names if node.get(name) is not None}
 
 
-def _series_fields(series: Series, prefix: str) -> dict[str, str]:
+def _series_fields(series: Series, prefix: str, windowless: Set[str]) -> dict[str, str]:
     """Plain field → place; prefix : of the places, such as ``c1.`` or ``c1.right``."""
-    entry = INDICATOR_BY_NAME.get(str(series.metric))
-    names = ["metric"] if entry and not entry.windowed else ["metric", "window"]
+    names = ["metric"] if series.metric in windowless else ["metric", "window"]
     match series.subject:
         case Ratio():
             names += ["ticker[0]", "ticker[1]"]
