@@ -12,7 +12,7 @@ from whole_trees import WholeTree, random_whole
 import forge_ray as fr
 from forge_ray.errors import InputError
 from forge_ray.sweep import Sweep, parse_job
-from forge_ray.tree import tree_hash
+from forge_ray.tree import builders, tree_hash
 from forge_ray.tree.builders import Conditions, Count, Draft
 from forge_ray.tree.domains import RANKS, SCORES
 from forge_ray.tree.nodes import Comparator, Kind, Quantifier, Weighting
@@ -513,3 +513,11 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
 def test_mistakes_are_told_with_their_place(write: Callable[[], object], message: str):
     with pytest.raises(InputError, match=message):
         write()
+
+
+def test_the_package_offers_every_builder():
+    """All but the types that builders return, and the functions per indicator, which it offers by their own names."""
+    own = {"Conditions", "Count", "Draft", "Signal", "Swept", "INDICATOR_FUNCTIONS", "function_name"}
+    assert set(builders.__all__) - own <= set(fr.__all__)
+    assert own <= set(builders.__all__)
+    assert all(getattr(fr, name) is getattr(builders, name) for name in set(builders.__all__) - own)

@@ -130,7 +130,7 @@ def test_a_threshold_that_prices_keep_touching_is_a_needle(tmp_path: Path):
         alone, around = parse_job(more), parse_job(more | {"design": DESIGN})
         found = needle(alone, around, LocalExecutor(1, 2**26), tmp_path / name)
         days_changed[name] = found["jitter"]["days_changed"]
-        assert found["days"]["by_a_hair"] > (0.9 if name == "needle" else 0.0)
+        assert (found["days"]["by_a_hair"] > 0.9) == (name == "needle")
     assert days_changed["needle"] > 0.4 and days_changed["plateau"] < 0.05
 
 

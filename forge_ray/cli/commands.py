@@ -43,7 +43,6 @@ from forge_ray.run import explain as explain_plan
 from forge_ray.run import needle as run_needle
 from forge_ray.sweep import Sweep, parse_job, read_job
 from forge_ray.tree import atoms_of, parse_tree
-from forge_ray.tree.importers import check_options, read_options
 
 
 def run(
@@ -122,6 +121,8 @@ def compare(
     target: Path, what: list[str], *, data: str | None, settings: list[str], options: list[str], as_json: bool,
     **how: Any,
 ) -> None:  # fmt: skip
+    from forge_ray.tree.importers import check_options, read_options
+
     renamed = read_options(options)
     check_options(renamed, "allocations")
     sweep = _one_branch(target, what, data, settings, "compare", "ALLOCATIONS")

@@ -54,7 +54,7 @@ class Changes:
             if operand in below:
                 changed = changed | below[operand]
             elif self.expressions[operand].op in SERIES and self.expressions[operand].axes & point.mask:
-                changed = changed | self._series(operand, point, below)
+                changed = changed | self._series(operand, point)
         return changed
 
     def _gate(self, gate: int, point: Point) -> np.ndarray:
@@ -63,11 +63,12 @@ class Changes:
         true, false = self.evaluator.bits(gate, point) ^ self.evaluator.bits(gate, self.written)
         return true | false
 
-    def _series(self, i: int, point: Point, below: dict[int, np.ndarray]) -> np.ndarray:
-        """A score of an allocation changes where that does; other series are compared as decisions see them."""
+    def _series(self, i: int, point: Point) -> np.ndarray:
+        """A score of an allocation changes only where that does, and an allocation that is scored is an operand too;
+        other series are compared as decisions see them."""
         e = self.expressions[i]
         if e.op is Op.SCORE and e.parameters[2] == "allocation" and not _is_set(e, point):
-            return below.get(e.operands[0], self.nowhere)
+            return self.nowhere
         if e.op is Op.SCORE and e.parameters[2] != "equity":
             return self.everywhere
         read = self.evaluator.series if e.op is Op.SCORE else self.evaluator.seen

@@ -65,10 +65,10 @@ class Neighbours:
         self.outer, (self.root,) = residual.outer, residual.cofactors
         self.base = {a: space.axes[a].values[space.base[a]] for a in self.outer}
         self.in_force = bound.start + bound.rebalance_of
-        self.traded = bits.bar_mask(bound.start, bound.start + bound.n, len(bound.panel.dates))
         self.changes = Changes(evaluator, self.root, Point(self.base, {}))
         self.written = evaluator.allocation(self.root, Point(self.base, {}))
         self.sleeves = build_sleeves(bound, [self.written])
+        self.path = self.sleeves.paths[0].sum(axis=0)
         self.vectors = np.diff(self.sleeves.prefix, axis=1)
         self.sums, self.drawdowns = simulated(bound, self.sleeves, self._no_planes())
 
@@ -88,8 +88,7 @@ class Neighbours:
             make = partial(self._finalized, lambda: simulated(self.bound, sleeves, self._no_planes()))
         else:
             patch = self._patch(point)
-            lanes = self.sleeves.paths[0]
-            path = lanes.sum(axis=0) + (patch.lanes - lanes[patch.decisions]).sum(axis=0)
+            path = self.path + (patch.lanes - self.sleeves.paths[0, patch.decisions]).sum(axis=0)
             make = partial(self._finalized, lambda: self._patched(patch))
         key = ("outcome", self.root, path.tobytes())
         return self.evaluator.cache.get(key, make, lambda found: found[0].nbytes + found[1].nbytes)
@@ -99,7 +98,7 @@ class Neighbours:
         return metrics[0], paths[0]
 
     def _patch(self, point: Point) -> Patch:
-        bars = np.flatnonzero(bits.unpack(self.changes.at(point) & self.traded, len(self.bound.panel.dates)))
+        bars = np.flatnonzero(bits.unpack(self.changes.at(point), len(self.bound.panel.dates)))
         bars = bars[np.isin(bars, self.in_force)]
         found = self._differing(bars, point)
         place = np.searchsorted(found.bars, self.in_force)

@@ -23,7 +23,6 @@ from forge_ray.errors import InputError, Problem
 from forge_ray.run.differences import NOTHING, explain_difference, near_weights, same_holdings, with_cash
 from forge_ray.run.execution import BRANCH_CACHE_BYTES, prepare_branch
 from forge_ray.sweep import Sweep
-from forge_ray.tree.importers import table_ticker
 
 TOLERANCE = 0.005
 SHIFTS = range(-2, 3)
@@ -47,6 +46,8 @@ def compare(
     of differing days are explained. options : ``ticker.OLD`` → NEW renames a ticker of the table.
     Raises `InputError` for a table that cannot be read, and for one without a common date.
     """
+    from forge_ray.tree.importers import table_ticker  # the other commands need no importer
+
     if not 0 <= tolerance < 1:
         raise InputError([Problem("tolerance", f"expected a fraction from 0 to 1, got {tolerance:g}")])
     table = read_allocations(file, lambda text: table_ticker(text, options or {}), unit)

@@ -157,12 +157,13 @@ def _days(bound: BoundPlan) -> dict[str, Any]:
 
 def _jittered(bound: BoundPlan) -> dict[str, Any]:
     """The tree with signal prices off by up to ±10 bp, `JITTERED` times over."""
-    written, sharpe = _targets(bound), _sharpe(bound)
+    written, sharpe = _held(bound)
     differing, sharpes = [], []
     for seed in range(JITTERED):
         moved = replace(bound, panel=_off(bound.panel, seed))
-        differing.append(float(np.mean(np.abs(_targets(moved) - written).sum(axis=1) > 1e-12)))
-        sharpes.append(_sharpe(moved))
+        targets, found = _held(moved)
+        differing.append(float(np.mean(np.abs(targets - written).sum(axis=1) > 1e-12)))
+        sharpes.append(found)
     known = [value for value in sharpes if value is not None]
     return {
         "basis_points": BASIS_POINTS,
@@ -189,11 +190,9 @@ def _bars_off(own: OwnBars, rng: np.random.Generator) -> OwnBars:
     return replace(own, close=own.close * factor, others=others)
 
 
-def _targets(bound: BoundPlan) -> np.ndarray:
-    """(n, n_tickers) target weights of the traded decisions."""
-    found = Evaluator(bound.plan, bound.panel, Cache(BRANCH_CACHE_BYTES)).allocation(bound.plan.roots[0], {})
-    return found.weights[found.row_of[bound.start : bound.start + bound.n]]
-
-
-def _sharpe(bound: BoundPlan) -> float | None:
-    return evaluate(bound, 0, 1, Cache(BRANCH_CACHE_BYTES)).column("full_sharpe")[0].as_py()
+def _held(bound: BoundPlan) -> tuple[np.ndarray, float | None]:
+    """(n, n_tickers) target weights of the traded decisions, and the Sharpe ratio of holding them."""
+    cache = Cache(BRANCH_CACHE_BYTES)
+    found = Evaluator(bound.plan, bound.panel, cache).allocation(bound.plan.roots[0], {})
+    weights = found.weights[found.row_of[bound.start : bound.start + bound.n]]
+    return weights, evaluate(bound, 0, 1, cache).column("full_sharpe")[0].as_py()

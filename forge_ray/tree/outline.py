@@ -10,9 +10,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from forge_ray.catalog import INDICATOR_BY_NAME
-
-_SIGNS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">=", "crossAbove": "crosses above", "crossBelow": "crosses below"}
-
+from forge_ray.tree.phrases import SHORT_NAMES, SIGNS
 
 _WEIGHTED = {
     "equal": "in equal parts",
@@ -114,10 +112,10 @@ def _comparison(condition: Mapping[str, Any]) -> str:
     left = _signal(condition["metric"], _subject(condition["ticker"]), condition.get("window"))
     days = condition.get("forDays", 1)
     lasting = f" for {days} days" if days != 1 else ""
-    return f"{left} {_SIGNS.get(condition['comparator'], condition['comparator'])} {right}{lasting}"
+    return f"{left} {SIGNS.get(condition['comparator'], condition['comparator'])} {right}{lasting}"
 
 
 def _signal(metric: str, ticker: str, window: object) -> str:
     entry = INDICATOR_BY_NAME.get(metric)
-    name = min((entry.name, *entry.aliases), key=len) if entry else metric
+    name = SHORT_NAMES[entry.name] if entry else metric
     return f"{name}({ticker})" if window is None or (entry and not entry.windowed) else f"{name}({ticker}, {window})"

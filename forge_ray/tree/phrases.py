@@ -23,7 +23,7 @@ from forge_ray.tree.nodes import (
     Weighting,
 )
 
-_SIGNS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">=", "crossAbove": "crosses above", "crossBelow": "crosses below"}
+SIGNS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">=", "crossAbove": "crosses above", "crossBelow": "crosses below"}
 SHORT_NAMES = {indicator.name: min((indicator.name, *indicator.aliases), key=len) for indicator in INDICATORS}
 _LONG_NAMES = {spelling: SHORT_NAMES[i.name] for i in INDICATORS for spelling in (i.name, *i.aliases)}
 _NAME = re.compile(
@@ -65,7 +65,7 @@ def condition_phrase(line: Condition | DateCondition, subject: str | None = None
                        ((line.month, line.day), (line.to_month, line.to_day)))  # fmt: skip
         return f"date {first}" if first == last else f"date {first} to {last}"
     right = series_phrase(line.right) if isinstance(line.right, Series) else value_phrase(line.right)
-    sign = _SIGNS.get(str(line.comparator)) or value_phrase(line.comparator)
+    sign = SIGNS.get(str(line.comparator)) or value_phrase(line.comparator)
     days = "" if line.for_days == 1 else f" for {value_phrase(line.for_days)} days"
     return f"{series_phrase(line.left, subject)} {sign} {right}{days}"
 
