@@ -644,3 +644,32 @@ def test_the_fingerprint_does_not_depend_on_where_the_prices_lie(tmp_path: Path)
     dates = pa.array(sample.dates.astype("datetime64[D]"))
     copy = load(put(tmp_path, AAPL=table(dates, sample.close[0])), ["AAPL"])
     assert copy.fingerprint == sample.fingerprint
+
+
+FLIP_FOOTER = """
+import sys
+from pathlib import Path
+import pyarrow as pa
+from forge_ray.data.parquet import read_columns
+file, columns = Path(sys.argv[1]), ["Date", "Close"]
+sound = file.read_bytes()
+first = len(sound) - 8 - int.from_bytes(sound[-8:-4], "little")
+for bit in range(8 * first, 8 * (len(sound) - 8), 2):
+    damaged = bytearray(sound)
+    damaged[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(damaged)
+    try:
+        read_columns(file, columns)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError):
+        pass
+print("alive")
+"""
+
+
+def test_no_damage_in_what_a_footer_says_of_other_columns_ends_the_process(tmp_path: Path):
+    """Arrow would: it checks some of that only when it is asked for, and then outside of what can be caught."""
+    days = pa.array([date(2020, 1, 1 + k) for k in range(8)], pa.date32())
+    numbers = pa.array([float(k + 1) for k in range(8)])
+    pq.write_table(pa.table({"Date": days, "Close": numbers, "Volume": numbers}), tmp_path / "a.parquet")
+    code = [sys.executable, "-c", FLIP_FOOTER, str(tmp_path / "a.parquet")]
+    assert subprocess.run(code, capture_output=True, text=True).stdout == "alive\n"

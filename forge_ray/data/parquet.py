@@ -23,21 +23,26 @@ def read_columns(file: Path, columns: list[str]) -> pa.Table:
     parquet = pq.ParquetFile(file, page_checksum_verification=True)
     groups = [parquet.read_row_group(k, columns=columns) for k in range(parquet.num_row_groups)]
     for k, group in enumerate(groups):
-        for name, wrong in _contradictions(parquet.metadata.row_group(k), group):
+        for name, wrong in _contradictions(parquet, k, group):
             raise pa.ArrowInvalid(f"row group {k}: {wrong} of {name} in the pages and in the footer are not the same")
     return pa.concat_tables(groups) if groups else parquet.read(columns=columns)
 
 
-def _contradictions(said: Any, group: pa.Table) -> Iterator[tuple[str, str]]:
-    """(column, what differs) between the footer and the values of a row group; nested columns are not compared."""
-    for k in range(said.num_columns):
-        column = said.column(k)
-        if column.path_in_schema in group.column_names:
-            values = group[column.path_in_schema]
+def _contradictions(parquet: pq.ParquetFile, k: int, group: pa.Table) -> Iterator[tuple[str, str]]:
+    """(column, what differs) between the footer and the values of row group k; nested columns are not compared.
+
+    Arrow ends the process over some damage in what a footer says of a column. Of a column that was read it has already
+    read that, and would have raised an error; the others are not asked for.
+    """
+    said = parquet.metadata.row_group(k)
+    for at in range(min(said.num_columns, len(parquet.schema))):
+        name = parquet.schema.column(at).path
+        if name in group.column_names:
+            column, values = said.column(at), group[name]
             if not len(values) == said.num_rows == column.num_values:
-                yield column.path_in_schema, "the numbers of rows"
+                yield name, "the numbers of rows"
             elif column.statistics is not None:
-                yield from ((column.path_in_schema, wrong) for wrong in _wrong_statistics(column.statistics, values))
+                yield from ((name, wrong) for wrong in _wrong_statistics(column.statistics, values))
 
 
 def _wrong_statistics(said: Any, values: pa.ChunkedArray) -> Iterator[str]:
