@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 
 import numpy as np
 
@@ -17,11 +18,23 @@ from forge_ray.data import Panel, Split, as_date, as_day, split_masks
 from forge_ray.engine.rates import carried_returns, rate_returns
 from forge_ray.engine.readiness import Readiness, dates_of
 from forge_ray.errors import DataError, Problem
-from forge_ray.kernels import simulate as lanes
+from forge_ray.kernels import accounting as lanes
 from forge_ray.plan import Mode, Need, Plan, Requirement
+
+SCALAR_BELOW = 2_000
+"""Branches for which no other simulation kernel is compiled."""
 
 MAX_RETURNS = 2**22
 """What the fine lanes of the sums hold without overflow: 2²² terms below 2⁴⁰."""
+
+
+class Kernel(StrEnum):
+    """What simulates the branches of a plan."""
+
+    SCALAR = "scalar"
+    LANES = "lanes"
+    PATCH = "patch"
+    PATH = "path"
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,7 @@ class BoundPlan:
     their squares, sum of the risk-free returns. benchmark : (n,) returns of the benchmark, NaN without.
     cash : (n,) return of cash per interval. cost : (n_tickers,) per side, a fraction of equity.
     scales : (N_LANES,) multiples per unit of each sum. rebalance_of : (n,) the rebalancing decision in force.
+    kernel : what simulates; all of them give the same bits.
     """
 
     plan: Plan
@@ -66,10 +80,16 @@ class BoundPlan:
     scales: np.ndarray
     cash_like: np.ndarray
     rebalance_of: np.ndarray
+    kernel: Kernel
 
     @property
     def n(self) -> int:
         return len(self.return_dates)
+
+    @property
+    def class_of(self) -> np.ndarray:
+        """(n,) class of each return."""
+        return np.repeat(self.runs[:, 2], self.runs[:, 1] - self.runs[:, 0])
 
     @property
     def first_fill(self) -> int:
@@ -131,7 +151,19 @@ def bind(
         scales=_scales(panel, fills, first_fill, cost, cash, benchmark_returns),
         cash_like=np.isin(panel.tickers, execution.cash_like),
         rebalance_of=_rebalance_of(execution.rebalance, panel.dates[start : start + n], panel.dates),
+        kernel=kernel_of(plan)[0],
     )
+
+
+def kernel_of(plan: Plan) -> tuple[Kernel, str]:
+    """What simulates the branches of a plan, and why."""
+    if plan.execution.depends_on_path:
+        return Kernel.PATH, f"rebalance {plan.execution.rebalance} trades by what is held"
+    if plan.space.is_sparse:
+        return Kernel.PATCH, "branches are near the tree as written"
+    if plan.space.size < SCALAR_BELOW:
+        return Kernel.SCALAR, f"fewer than {SCALAR_BELOW:,} branches"
+    return Kernel.LANES, "many branches of one tree"
 
 
 def start_ladder(plan: Plan, panel: Panel) -> tuple[Limit, ...]:

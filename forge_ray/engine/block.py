@@ -21,34 +21,45 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from forge_ray.catalog import SEGMENTS
 from forge_ray.engine import formulas
-from forge_ray.engine.bind import BoundPlan
+from forge_ray.engine.bind import BoundPlan, Kernel
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
 from forge_ray.engine.neighbours import Neighbours
+from forge_ray.engine.outcomes import Outcomes, joined
+from forge_ray.engine.planes import planes_of
 from forge_ray.engine.rows import rows_of, schema
-from forge_ray.engine.sleeves import Sleeves, build_sleeves, finalized, simulated
+from forge_ray.engine.simulation import simulated
+from forge_ray.engine.sleeves import Sleeves, build_sleeves
 from forge_ray.engine.values import Evaluator
-from forge_ray.kernels import bits, finalize, simulate
-from forge_ray.kernels.compile import Kernel, warm
+from forge_ray.kernels import (
+    accounting,
+    bits,
+    finalize,
+    lanes,
+    patch,
+    path_dependent,
+    simulate,
+    transitions,
+)
+from forge_ray.kernels import compile as compiling
 from forge_ray.kernels.equity import subtree_equity
 from forge_ray.kernels.weights import volatility_shares
-from forge_ray.plan import Op, Plan, Residual, axes_of
+from forge_ray.plan import Op, Plan, Residual
 from forge_ray.tree import Around, AxisValue, Term
 from forge_ray.tree.domains import CUSTOM
-
-CHUNK = 1024
 
 
 def evaluate(bound: BoundPlan, lo: int, hi: int, cache: Cache) -> pa.Table:
     """Rows of the admitted branches in ``[lo, hi)``, in branch order."""
     evaluator = Evaluator(bound.plan, bound.panel, cache)
-    tables = [schema(bound).empty_table()]
+    tables = []
     for term, branches, digits in _terms(bound, lo, hi):
-        metrics, paths = _evaluate_term(bound, evaluator, term, digits)
-        tables.append(rows_of(bound, term, branches, digits, metrics, paths))
-    return pa.concat_tables(tables).combine_chunks()
+        outcomes = _evaluate_term(bound, evaluator, term, digits)
+        tables.append(rows_of(bound, term, branches, digits, outcomes))
+    if len(tables) == 1:
+        return tables[0]
+    return pa.concat_tables([schema(bound).empty_table(), *tables]).combine_chunks()
 
 
 def _terms(bound: BoundPlan, lo: int, hi: int) -> Iterator[tuple[Term, np.ndarray, np.ndarray]]:
@@ -61,30 +72,32 @@ def _terms(bound: BoundPlan, lo: int, hi: int) -> Iterator[tuple[Term, np.ndarra
             yield term, branches, space.digits(term, branches)
 
 
-def _evaluate_term(
-    bound: BoundPlan, evaluator: Evaluator, term: Term, digits: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Metrics (n, n_segments, n_metrics) and path hashes (n, 2) of branches of one tree."""
+def _evaluate_term(bound: BoundPlan, evaluator: Evaluator, term: Term, digits: np.ndarray) -> Outcomes:
+    """What branches of one tree come to."""
     residual = bound.plan.residuals[term.tree]
     if isinstance(space := bound.plan.space, Around) and not residual.inner:
         return Neighbours(bound, space, evaluator, residual).evaluate(digits)
-    metrics = np.empty((len(digits), len(SEGMENTS), len(finalize.COLUMNS)))
-    paths = np.empty((len(digits), 2), np.int64)
+    parts = []
     for members in _groups(bound, term, residual, digits):
         values = _values(bound, term, digits[members[0]], residual.outer)
         sleeves = _sleeves(bound, evaluator, residual, values)
-        for first in range(0, len(members), CHUNK):
-            chunk = members[first : first + CHUNK]
-            metrics[chunk], paths[chunk] = _evaluate_chunk(
-                bound, evaluator, term, residual, sleeves, values, digits[chunk]
-            )
-    return metrics, paths
+        planes = planes_of(bound, evaluator, term, residual, values, digits[members])
+        parts.append((members, simulated(bound, sleeves, planes)))
+    return joined(len(digits), parts)
 
 
 def _groups(bound: BoundPlan, term: Term, residual: Residual, digits: np.ndarray) -> Iterator[np.ndarray]:
-    """Indices of the branches of each group, groups in the order of their outer values."""
-    outer = [k for k, a in enumerate(term.axes) if a in residual.outer]
-    order = np.lexsort(digits[:, outer[::-1]].T) if outer else np.arange(len(digits))
+    """Indices of the branches of each group: branches side by side differ by one step of one inner axis.
+
+    Along the fastest axis the values go up and, at the next value of a slower one, down again.
+    """
+    outer = [term.axes.index(a) for a in residual.outer]
+    keys, is_odd = [digits[:, k] for k in outer], np.zeros(len(digits), np.int64)
+    for a in residual.inner:
+        digit = digits[:, term.axes.index(a)]
+        keys.append(np.where(is_odd, -digit, digit))
+        is_odd = is_odd ^ (digit & 1)
+    order = np.lexsort(keys[::-1]) if keys else np.arange(len(digits))
     changed = np.any(np.diff(digits[order][:, outer], axis=0), axis=1)
     yield from np.split(order, np.flatnonzero(changed) + 1)
 
@@ -109,66 +122,11 @@ def _built(bound: BoundPlan, evaluator: Evaluator, residual: Residual, values: d
     return build_sleeves(bound, allocations)
 
 
-def _evaluate_chunk(
-    bound: BoundPlan, evaluator: Evaluator, term: Term, residual: Residual, sleeves: Sleeves,
-    values: dict[int, AxisValue], digits: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Metrics and path hashes of some branches of one group."""
-    planes = _planes(bound, evaluator, term, residual, values, digits)
-    first_with: dict[bytes, int] = {}
-    same_as = np.array([first_with.setdefault(plane.tobytes(), len(first_with)) for plane in planes])
-    _, distinct = np.unique(same_as, return_index=True)
-    metrics, paths = finalized(bound, *simulated(bound, sleeves, planes[distinct]))
-    return metrics[same_as], paths[same_as]
-
-
-def _planes(
-    bound: BoundPlan, evaluator: Evaluator, term: Term, residual: Residual,
-    values: dict[int, AxisValue], digits: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    """(n_branches, n_planes, n_words) of the traded bars."""
-    n_bars = len(bound.panel.dates)
-    mask = bits.bar_mask(bound.start, bound.start + bound.n, n_bars)
-    out = np.empty((len(digits), len(residual.planes), len(mask)), np.uint64)
-    if not residual.planes:
-        return out
-    tables, rows = [], np.empty((len(digits), len(residual.leaves)), np.int64)
-    for leaf, expression in enumerate(residual.leaves):
-        table, rows[:, leaf] = _leaf_rows(bound, evaluator, term, residual, expression, values, digits)
-        rows[:, leaf] += sum(len(t) for t in tables)
-        tables.append(table)
-    operations = np.array(residual.operations, np.int64)
-    registers = np.empty((residual.n_registers, len(mask)), np.uint64)
-    bits.residual_planes(
-        operations, np.array(residual.planes, np.int64), np.concatenate(tables), rows, mask, registers, out
-    )
-    return out
-
-
-def _leaf_rows(
-    bound: BoundPlan, evaluator: Evaluator, term: Term, residual: Residual, expression: int,
-    values: dict[int, AxisValue], digits: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """The packed condition for each distinct combination of its inner axes, and which one each branch uses."""
-    inner = tuple(a for a in axes_of(bound.plan.expressions[expression].axes) if a in residual.inner)
-    own = digits[:, [term.axes.index(a) for a in inner]]
-    distinct, row_of = np.unique(own, axis=0, return_inverse=True) if inner else (own[:1], np.zeros(len(digits), int))
-    space = bound.plan.space
-    table = [
-        evaluator.bits(expression, values | {a: space.axes[a].values[d] for a, d in zip(inner, row, strict=True)})
-        for row in distinct
-    ]
-    return np.stack(table), row_of.reshape(-1)
-
-
 def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
     """Names of the kernels that a bound plan calls, for warming them up."""
     plan = bound.plan
-    along_path = (simulate.simulate_path,)
-    simulation = along_path if plan.execution.depends_on_path else (simulate.stay_table, simulate.simulate)
-    kernels = {*_metric_kernels(plan), bits.residual_planes, *simulation, finalize.finalize}
-    if plan.space.is_sparse:
-        kernels.add(simulate.simulate_patch)
+    kernels = {*_metric_kernels(plan), bits.residual_planes, bits.at_decisions, bits.threshold_table}
+    kernels |= {*_SIMULATION[bound.kernel], accounting.price_ratios, finalize.finalize}
     if plan.has_equities:
         kernels |= {subtree_equity, volatility_shares}
     if any(e.op is Op.LATCH for e in plan.expressions):
@@ -176,8 +134,16 @@ def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
     return tuple(sorted(kernel.name for kernel in kernels))
 
 
-def _metric_kernels(plan: Plan) -> set[Kernel]:
-    found: set[Kernel] = set()
+_SIMULATION: dict[Kernel, tuple[compiling.Kernel, ...]] = {
+    Kernel.SCALAR: (simulate.simulate,),
+    Kernel.LANES: (lanes.add_differences, lanes.scan_drawdowns),
+    Kernel.PATCH: (simulate.simulate, transitions.follow, patch.simulate_patch),
+    Kernel.PATH: (path_dependent.simulate_path,),
+}
+
+
+def _metric_kernels(plan: Plan) -> set[compiling.Kernel]:
+    found: set[compiling.Kernel] = set()
     for metric in plan.metrics:
         if metric.startswith(CUSTOM):
             formula = plan.formulas[metric.removeprefix(CUSTOM)]
@@ -190,4 +156,4 @@ def _metric_kernels(plan: Plan) -> set[Kernel]:
 
 def warm_kernels(names: tuple[str, ...]) -> None:
     """Compile kernels, or load them from this machine's cache, before the first block needs them."""
-    warm(names)
+    compiling.warm(names)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from forge_ray.engine.bind import BoundPlan
-from forge_ray.engine.block import CHUNK
 from forge_ray.engine.rows import METRIC_COLUMNS
-from forge_ray.engine.sleeves import MAX_SWITCH_BYTES
-from forge_ray.kernels import simulate
+from forge_ray.engine.simulation import MAX_VECTOR_BYTES
+from forge_ray.kernels.accounting import N_LANES
 from forge_ray.plan import Op
 
 PROCESS_BYTES = 250 * 2**20
@@ -53,7 +52,7 @@ def projected_bytes(bound: BoundPlan, workers: int, cache_bytes: int, block_size
     """Memory at the peak: the panel once; per worker its process, its cache, the tables of a chunk, a block's rows."""
     panel = bound.panel.close.nbytes + sum(own.close.nbytes + 16 * len(own.close) for own in bound.panel.bars)
     largest = max(len(residual.cofactors) for residual in bound.plan.residuals)
-    planes = CHUNK * max(len(residual.planes) for residual in bound.plan.residuals) * len(bound.panel.dates) // 8
-    pairs = min(MAX_SWITCH_BYTES, largest**2 * bound.n * simulate.N_LANES * 8)
+    planes = block_size * max(len(residual.planes) for residual in bound.plan.residuals) * len(bound.panel.dates) // 8
+    pairs = min(MAX_VECTOR_BYTES, largest**2 * bound.n * N_LANES * 8)
     rows = 4 * block_size * 8 * len(METRIC_COLUMNS)
     return panel + workers * (PROCESS_BYTES + cache_bytes + planes + pairs + rows)

@@ -13,7 +13,7 @@ held has no vectors to exchange; there the whole branch is simulated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -23,17 +23,16 @@ from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.changes import Changes
 from forge_ray.engine.on_bars import OnBars
+from forge_ray.engine.outcomes import Outcomes, finalized, joined
+from forge_ray.engine.paths import path_lanes, row_hashes
+from forge_ray.engine.planes import whole_path
 from forge_ray.engine.point import Point
-from forge_ray.engine.sleeves import (
-    build_sleeves,
-    finalized,
-    path_lanes,
-    row_hashes,
-    simulated,
-    sparse_rows,
-)
+from forge_ray.engine.simulation import simulated
+from forge_ray.engine.sleeves import build_sleeves, market_of, sparse_rows, vectors_along
 from forge_ray.engine.values import Evaluator
-from forge_ray.kernels import bits, finalize, simulate
+from forge_ray.kernels import bits
+from forge_ray.kernels.patch import simulate_patch
+from forge_ray.kernels.simulate import DRAWDOWN
 from forge_ray.plan import Residual
 from forge_ray.tree import Around
 
@@ -69,33 +68,36 @@ class Neighbours:
         self.written = evaluator.allocation(self.root, Point(self.base, {}))
         self.sleeves = build_sleeves(bound, [self.written])
         self.path = self.sleeves.paths[0].sum(axis=0)
-        self.vectors = np.diff(self.sleeves.prefix, axis=1)
-        self.sums, self.drawdowns = simulated(bound, self.sleeves, self._no_planes())
+        self.vectors = vectors_along(self.sleeves)
+        self.planes = whole_path(residual)
+        class_of = bound.class_of
+        self.sums = np.stack([self.vectors[class_of == c].sum(axis=0) for c in range(len(bound.class_in_segment))])
 
-    def evaluate(self, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Metrics (n, n_segments, n_metrics) and path hashes (n, 2) of branches with value indices (n, n_axes)."""
-        metrics = np.empty((len(digits), len(SEGMENTS), len(finalize.COLUMNS)))
-        paths = np.empty((len(digits), 2), np.int64)
+    def evaluate(self, digits: np.ndarray) -> Outcomes:
+        """Of branches with value indices (n, n_axes)."""
+        found: dict[bytes, tuple[int, Outcomes]] = {}
+        of = np.empty(len(digits), np.int64)
         for b, row in enumerate(digits):
             changed = {a: self.space.axes[a].values[row[a]] for a in self.outer if row[a] != self.space.base[a]}
-            metrics[b], paths[b] = self._outcome(Point(self.base, changed))
-        return metrics, paths
+            path, outcome = self._outcome(Point(self.base, changed))
+            of[b], _ = found.setdefault(path, (len(found), outcome))
+        zero = np.zeros(1, np.int64)
+        together = joined(len(found), [(zero + k, outcome) for k, outcome in found.values()])
+        return replace(together, of=of)
 
-    def _outcome(self, point: Point) -> tuple[np.ndarray, np.ndarray]:
+    def _outcome(self, point: Point) -> tuple[bytes, Outcomes]:
+        """The path of a branch and what it comes to."""
         if self.bound.plan.execution.depends_on_path:
             sleeves = build_sleeves(self.bound, [self.evaluator.allocation(self.root, point)])
             path = sleeves.paths[0].sum(axis=0)
-            make = partial(self._finalized, lambda: simulated(self.bound, sleeves, self._no_planes()))
+            make = partial(simulated, self.bound, sleeves, self.planes)
         else:
             patch = self._patch(point)
             path = self.path + (patch.lanes - self.sleeves.paths[0, patch.decisions]).sum(axis=0)
-            make = partial(self._finalized, lambda: self._patched(patch))
+            make = partial(self._patched, patch)
         key = ("outcome", self.root, path.tobytes())
-        return self.evaluator.cache.get(key, make, lambda found: found[0].nbytes + found[1].nbytes)
-
-    def _finalized(self, simulate_branch) -> tuple[np.ndarray, np.ndarray]:
-        metrics, paths = finalized(self.bound, *simulate_branch())
-        return metrics[0], paths[0]
+        found = self.evaluator.cache.get(key, make, lambda found: found.metrics.nbytes + found.paths.nbytes)
+        return path.tobytes(), found
 
     def _patch(self, point: Point) -> Patch:
         bars = np.flatnonzero(bits.unpack(self.changes.at(point), len(self.bound.panel.dates)))
@@ -116,8 +118,7 @@ class Neighbours:
         differs = (found.weights[found.row_of] != self.written.weights[self.written.row_of[bars]]).any(axis=1)
         return _Held(bars[differs], found.row_of[differs], found.weights)
 
-    def _patched(self, patch: Patch) -> tuple[np.ndarray, np.ndarray]:
-        """Sums (1, n_classes, N_LANES) and drawdowns (1, n_segments)."""
+    def _patched(self, patch: Patch) -> Outcomes:
         n_rows = len(self.written.weights)
         rows = self.sleeves.rows[0].copy()
         rows[patch.decisions] = n_rows + patch.rows
@@ -125,25 +126,13 @@ class Neighbours:
         at = np.union1d(patch.decisions, after[after < self.bound.n])
         paths = self.sleeves.paths[0, at]
         paths[np.searchsorted(at, patch.decisions)] = patch.lanes
-        sums, drawdowns = np.empty_like(self.sums), np.empty_like(self.drawdowns)
-        simulate.simulate_patch(
-            *self._market_with(patch.weights), rows, at, paths, self.vectors[0], self.sums[0], self.bound.runs,
-            self.bound.class_in_segment, sums[0], drawdowns[0],
+        sums, segments = np.empty_like(self.sums), np.empty((3, len(SEGMENTS)), np.int64)
+        market = market_of(self.bound, *sparse_rows(np.vstack([self.written.weights, patch.weights])))
+        simulate_patch(
+            *market, rows, at, paths, self.vectors, self.sums, self.bound.runs, self.bound.class_in_segment, sums,
+            segments,
         )  # fmt: skip
-        return sums, drawdowns
-
-    def _market_with(self, weights: np.ndarray) -> simulate.Market:
-        """The rows of the tree as written, and those of a branch after them."""
-        starts, columns, values = sparse_rows(weights)
-        market = self.sleeves.market
-        return market._replace(
-            starts=np.concatenate([market.starts, market.starts[-1] + starts[1:]]),
-            columns=np.concatenate([market.columns, columns]),
-            weights=np.concatenate([market.weights, values]),
-        )
-
-    def _no_planes(self) -> np.ndarray:
-        return np.empty((1, 0, bits.n_words(len(self.bound.panel.dates))), np.uint64)
+        return finalized(self.bound, sums[None], segments[None, DRAWDOWN], np.zeros(1, np.int64))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import pyarrow as pa
 
 from forge_ray.catalog import METRICS, SEGMENTS
 from forge_ray.engine.bind import BoundPlan
+from forge_ray.engine.distinct import distinct_rows
+from forge_ray.engine.outcomes import Outcomes
 from forge_ray.kernels import finalize
 from forge_ray.plan import Requirement
 from forge_ray.tree import Axis, Grid, Neighbourhood, Space, Term
@@ -31,23 +33,18 @@ def schema(bound: BoundPlan) -> pa.Schema:
     return pa.schema([pa.field("branch", pa.int64()), *several, *dimensions(bound.plan.space), *judged, *metrics])
 
 
-def rows_of(
-    bound: BoundPlan, term: Term, branches: np.ndarray, digits: np.ndarray, metrics: np.ndarray, paths: np.ndarray
-) -> pa.Table:
-    """The rows of some branches of one tree.
-
-    branches : (n,). digits : (n, n_axes of the term). metrics : (n, n_segments, n_metrics), NaN where undefined, in the
-    order of the finalizer. paths : (n, 2) int64.
-    """
-    failed = _failed(bound.requirements, metrics)
-    ordered = metrics[:, :, _METRIC_ORDER].reshape(len(branches), -1)
+def rows_of(bound: BoundPlan, term: Term, branches: np.ndarray, digits: np.ndarray, outcomes: Outcomes) -> pa.Table:
+    """The rows of some branches of one tree. branches : (n,). digits : (n, n_axes of the term)."""
+    of = pa.array(outcomes.of)
+    failed, passed = _judged(bound.requirements, outcomes.metrics)
+    ordered = outcomes.metrics[:, _METRIC_ORDER].reshape(len(METRIC_COLUMNS), -1).take(outcomes.of, axis=1)
     columns = {
         "branch": pa.array(branches),
         "tree": pa.repeat(pa.scalar(bound.tree_names[term.tree]), len(branches)),
-        "path": _binary(paths),
+        "path": _binary(outcomes.paths[outcomes.of]),
         "status": pa.repeat(pa.scalar("ok"), len(branches)),
-        "passed": pa.array([not names for names in failed], pa.bool_()),
-        "failed_requirements": pa.array(failed, pa.string()),
+        "passed": passed.take(of),
+        "failed_requirements": failed.take(of),
     }
     match bound.plan.space:
         case Grid(axes):
@@ -55,8 +52,7 @@ def rows_of(
                 columns[axis.id] = _axis_column(axis, term.axes.index(a), digits) if a in term.axes else None
         case Neighbourhood() as space:
             columns["changes"] = pa.array(map(space.changes, digits), pa.string())
-    for column, name in enumerate(METRIC_COLUMNS):
-        columns[name] = pa.array(ordered[:, column], from_pandas=True)
+    columns |= {name: pa.array(values, from_pandas=True) for name, values in zip(METRIC_COLUMNS, ordered, strict=True)}
     fields = schema(bound)
     arrays = [
         pa.nulls(len(branches), field.type) if columns[field.name] is None else columns[field.name] for field in fields
@@ -89,11 +85,14 @@ def _binary(paths: np.ndarray) -> pa.Array:
     )
 
 
-def _failed(requirements: tuple[Requirement, ...], metrics: np.ndarray) -> list[str]:
-    """Names of the requirements that each branch misses, joined by "; "; an undefined metric misses its requirement."""
-    missed = np.empty((len(metrics), len(requirements)), bool)
+def _judged(requirements: tuple[Requirement, ...], metrics: np.ndarray) -> tuple[pa.Array, pa.Array]:
+    """Names of the requirements that each outcome misses, joined by "; ", and whether it misses none; an undefined
+    metric misses its requirement."""
+    missed = np.empty((metrics.shape[2], len(requirements)), bool)
     for k, requirement in enumerate(requirements):
-        value = metrics[:, SEGMENTS.index(requirement.segment), _COLUMN_OF[requirement.metric]]
+        value = metrics[SEGMENTS.index(requirement.segment), _COLUMN_OF[requirement.metric]]
         missed[:, k] = ~(value <= requirement.bound if requirement.at_most else value >= requirement.bound)
+    distinct, same_as = distinct_rows(missed)
     names = np.array([str(requirement) for requirement in requirements], object)
-    return ["; ".join(names[row]) if row.any() else "" for row in missed]
+    failed = pa.array(["; ".join(names[row]) for row in missed[distinct]], pa.string())
+    return failed.take(pa.array(same_as)), pa.array(~missed.any(axis=1))

@@ -6,16 +6,17 @@ that trade by what is held have no stay table; there every bar is simulated as a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from forge_ray.catalog import SEGMENTS
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.cache import Cache
-from forge_ray.engine.sleeves import Sleeves, build_sleeves, simulate_paths
+from forge_ray.engine.simulation import simulate_paths
+from forge_ray.engine.sleeves import Sleeves, build_sleeves, vectors_along
 from forge_ray.engine.values import Evaluator
-from forge_ray.kernels import bits, simulate
+from forge_ray.kernels import accounting, bits
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ def branch_bars(bound: BoundPlan, branch: int, cache: Cache) -> BranchBars:
 
     return BranchBars(
         dates=bound.return_dates,
-        net=lane(simulate.RETURN),
-        log=lane(simulate.LOG),
-        turnover=lane(simulate.TURNOVER),
+        net=lane(accounting.RETURN),
+        log=lane(accounting.LOG),
+        turnover=lane(accounting.TURNOVER),
         weights=np.where(is_alive, decided, 0.0),
     )
 
@@ -71,10 +72,10 @@ def branch_bars(bound: BoundPlan, branch: int, cache: Cache) -> BranchBars:
 def _bar_vectors(bound: BoundPlan, sleeves: Sleeves) -> np.ndarray:
     """(n, N_LANES) integers of every bar."""
     if not bound.plan.execution.depends_on_path:
-        return np.diff(sleeves.prefix[0], axis=0)
-    bars = np.arange(bound.n)
-    apart = replace(
-        bound, runs=np.stack([bars, bars + 1, bars], axis=1), class_in_segment=np.zeros((bound.n, len(SEGMENTS)), bool)
-    )
-    one_branch = np.empty((1, 0, bits.n_words(len(bound.panel.dates))), np.uint64)
-    return simulate_paths(apart, sleeves, one_branch)[0][0]
+        return vectors_along(sleeves)
+    bars, n_segments = np.arange(bound.n), len(SEGMENTS)
+    runs, in_segment = np.stack([bars, bars + 1, bars], axis=1), np.zeros((bound.n, n_segments), bool)
+    no_planes = np.empty((1, 0, 1 + bits.n_words(bound.n)), np.uint64)
+    sums = np.zeros((1, bound.n, accounting.N_LANES), np.int64)
+    simulate_paths(bound, sleeves, no_planes, runs, in_segment, sums, np.zeros((1, 3, n_segments), np.int64))
+    return sums[0]

@@ -1,36 +1,56 @@
-"""Sleeves: allocations of a group, ready for the simulation kernels, and what the kernels make of them."""
+"""Sleeves: allocations of a group, ready for the simulation kernels."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from forge_ray.catalog import SEGMENTS
 from forge_ray.engine.allocations import Allocation
 from forge_ray.engine.bind import BoundPlan
-from forge_ray.kernels import finalize, simulate
-from forge_ray.tree.mixing import GOLDEN, mixed
-
-MAX_SWITCH_BYTES = 64 * 2**20
+from forge_ray.engine.paths import path_lanes, row_hashes
+from forge_ray.kernels import bits
+from forge_ray.kernels.accounting import N_LANES, Market, price_ratios
+from forge_ray.kernels.transitions import Table, follow
 
 
 @dataclass(frozen=True)
 class Sleeves:
-    """The sleeves of a group, ready for the simulation kernel; see `kernels.simulate` for the shapes."""
+    """The sleeves of a group.
 
-    market: simulate.Market
+    rows : (n_sleeves, n) row of target weights in force per decision. paths : (n_sleeves, n, 2) hash of what is
+    followed. is_quiet : (n_sleeves, n) whether staying there moves no equity. tables : vectors that an earlier
+    simulation of the group computed, for one at a time to take.
+    """
+
+    market: Market
     rows: np.ndarray
     paths: np.ndarray
-    logs: np.ndarray
-    prefix: np.ndarray
+    is_quiet: np.ndarray
+    tables: list[Table] = field(default_factory=list)
+
+    @property
+    def n_planes(self) -> int:
+        """Bits of a sleeve number."""
+        return (len(self.rows) - 1).bit_length()
+
+    def at(self, first: int) -> tuple:
+        """What a kernel is told of them; see `kernels.transitions.SLEEVES`."""
+        return (*self.market, self.rows, self.paths, first)
+
+    def quiet(self, first: int, last: int) -> np.ndarray:
+        """(n_sleeves, 1 + n_words) packed `is_quiet` of decisions [first, last), as planes are packed."""
+        packed = np.zeros((len(self.rows), 1 + bits.n_words(last - first)), np.uint64)
+        for row, is_quiet in zip(packed, self.is_quiet[:, first:last], strict=True):
+            row[1:] = bits.pack(is_quiet, is_quiet)[0]
+        return packed
 
     @property
     def nbytes(self) -> int:
-        return self.prefix.nbytes + self.logs.nbytes + self.paths.nbytes + self.rows.nbytes
+        """With a table of its usual size."""
+        n_pairs, n = 4**self.n_planes, self.rows.shape[1]
+        return self.paths.nbytes + self.rows.nbytes + self.is_quiet.nbytes + n * (12 * n_pairs + 8 * N_LANES * 4)
 
 
 def build_sleeves(bound: BoundPlan, allocations: Sequence[Allocation]) -> Sleeves:
@@ -41,96 +61,34 @@ def build_sleeves(bound: BoundPlan, allocations: Sequence[Allocation]) -> Sleeve
     dense = np.vstack([a.weights for a in allocations])
     paths = path_lanes(bound, row_hashes(bound, dense)[rows], slice(None))
     market = market_of(bound, *sparse_rows(dense))
-    if bound.plan.execution.depends_on_path:
-        return Sleeves(market, rows, paths, np.empty((0, 0), np.int64), np.empty((0, 0, 0), np.int64))
-    stays = np.empty((*rows.shape, simulate.N_LANES), np.int64)
-    simulate.stay_table(*market, rows, paths, stays)
-    prefix = np.zeros((rows.shape[0], bound.n + 1, simulate.N_LANES), np.int64)
-    np.cumsum(stays, axis=1, out=prefix[:, 1:])
-    return Sleeves(market, rows, paths, np.ascontiguousarray(stays[:, :, simulate.LOG]), prefix)
+    is_empty = (np.diff(market.starts) == 0)[rows] & (bound.cash == 0.0)
+    was_empty = np.concatenate([is_empty[:, :1], is_empty[:, :-1]], axis=1)
+    return Sleeves(market, rows, paths, is_empty & was_empty)
 
 
 def sparse_rows(dense: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(starts, columns, weights) of rows of weights (n_rows, n_tickers), as `kernels.simulate.Market` has them."""
+    """(starts, columns, weights) of rows of weights (n_rows, n_tickers): row j is ``starts[j]:starts[j + 1]``."""
     held = dense > 0
     starts = np.concatenate([[0], np.cumsum(held.sum(axis=1))]).astype(np.int64)
     return starts, np.nonzero(held)[1].astype(np.int64), dense[held]
 
 
-def market_of(bound: BoundPlan, starts: np.ndarray, columns: np.ndarray, weights: np.ndarray) -> simulate.Market:
+def market_of(bound: BoundPlan, starts: np.ndarray, columns: np.ndarray, weights: np.ndarray) -> Market:
     """What the kernels need of a bound plan, with rows of weights as `sparse_rows` has them."""
-    fills = bound.plan.execution.fills
-    return simulate.Market(
-        bound.panel.field(fills.entry), bound.panel.field(fills.exit), bound.panel.close, fills.step, bound.first_fill,
-        fills.carries, bound.cost, bound.cash, bound.cash_like, bound.benchmark, bound.scales, bound.rebalance_of,
-        starts, columns, weights,
+    fills, panel = bound.plan.execution.fills, bound.panel
+    tickers, columns = np.unique(columns, return_inverse=True)
+    ratio = np.empty((len(tickers), bound.n))
+    price_ratios(
+        panel.field(fills.entry), panel.field(fills.exit), panel.close, fills.step, bound.first_fill, tickers, ratio
+    )  # fmt: skip
+    return Market(
+        ratio, fills.carries, bound.cost[tickers], bound.cash, bound.cash_like[tickers], bound.benchmark, bound.scales,
+        bound.rebalance_of, starts, columns, weights,
     )  # fmt: skip
 
 
-def path_lanes(bound: BoundPlan, hashes: np.ndarray, decisions: slice | np.ndarray) -> np.ndarray:
-    """(…, n, 2) int64: what each decision adds to the hash of a position path.
-
-    hashes : (…, n, 2) of the rows that are held by the n decisions.
-    A path's hash is the wrapping sum over its decisions of the hash of what is held, mixed with the date. So it depends
-    on what is held when, and on nothing else.
-    """
-    dates = bound.return_dates[decisions].astype(np.uint64)[:, None] * GOLDEN
-    return mixed(hashes ^ dates).view(np.int64)
-
-
-def row_hashes(bound: BoundPlan, dense: np.ndarray) -> np.ndarray:
-    """(n_rows, 2) uint64 of rows of weights (n_rows, n_tickers): the mixed sum of the hashes of ticker and weight."""
-    tickers = np.array([_ticker_hash(ticker) for ticker in bound.panel.tickers])
-    held, columns = np.nonzero(dense)
-    hashes = np.zeros((len(dense), 2), np.uint64)
-    np.add.at(hashes, held, mixed(dense[held, columns].view(np.uint64)[:, None] ^ tickers[columns]))
-    return mixed(hashes)
-
-
-@cache
-def _ticker_hash(ticker: str) -> np.ndarray:
-    """(2,) uint64 of BLAKE2b."""
-    return np.frombuffer(hashlib.blake2b(ticker.encode(), digest_size=16).digest(), np.uint64)
-
-
-def finalized(bound: BoundPlan, sums: np.ndarray, drawdowns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Metrics (n, n_segments, n_metrics) and path hashes (n, 2) from sums and drawdowns."""
-    metrics = np.empty((len(sums), len(SEGMENTS), len(finalize.COLUMNS)))
-    finalize.finalize(sums, drawdowns, bound.class_in_segment, bound.classes, bound.scales, metrics)
-    return metrics, sums[:, :, simulate.PATH :].sum(axis=1)
-
-
-def simulated(bound: BoundPlan, sleeves: Sleeves, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums and drawdowns of branches over sleeves; planes as in `kernels.simulate.simulate`."""
-    run = simulate_paths if bound.plan.execution.depends_on_path else _simulate
-    return run(bound, sleeves, planes)
-
-
-def _simulate(bound: BoundPlan, sleeves: Sleeves, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    n_sleeves, n = sleeves.rows.shape
-    keeps = len(planes) > 1 and n_sleeves**2 * n * simulate.N_LANES * 8 <= MAX_SWITCH_BYTES
-    shape = (n_sleeves, n_sleeves, n if keeps else 1)
-    sums, drawdowns = _results(bound, len(planes))
-    simulate.simulate(
-        *sleeves.market, sleeves.rows, sleeves.paths, planes, bound.start, sleeves.logs, sleeves.prefix, bound.runs,
-        bound.class_in_segment, np.zeros(shape, bool), np.empty((*shape, simulate.N_LANES + 1), np.int64), sums,
-        drawdowns,
-    )  # fmt: skip
-    return sums, drawdowns
-
-
-def simulate_paths(bound: BoundPlan, sleeves: Sleeves, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums and drawdowns under a rule that trades by what is held; planes as in `kernels.simulate.simulate`."""
-    execution = bound.plan.execution
-    threshold = execution.threshold / 100 if execution.rebalance == "threshold" else -1.0
-    sums, drawdowns = _results(bound, len(planes))
-    simulate.simulate_path(
-        *sleeves.market, sleeves.rows, sleeves.paths, planes, bound.start, threshold, bound.runs,
-        bound.class_in_segment, sums, drawdowns,
-    )  # fmt: skip
-    return sums, drawdowns
-
-
-def _results(bound: BoundPlan, n: int) -> tuple[np.ndarray, np.ndarray]:
-    sums = np.empty((n, len(bound.class_in_segment), simulate.N_LANES), np.int64)
-    return sums, np.empty((n, len(SEGMENTS)), np.int64)
+def vectors_along(sleeves: Sleeves) -> np.ndarray:
+    """(n, N_LANES) vectors of following the first sleeve; at decision 0 it is bought from cash."""
+    vectors = np.empty((sleeves.rows.shape[1], N_LANES), np.int64)
+    follow(*sleeves.market, sleeves.rows, sleeves.paths, 0, vectors)
+    return vectors

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from forge_ray.kernels.compile import kernel
+from forge_ray.kernels.compile import device, kernel
 
+ONE, ALL = np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
 LOAD_TRUE, LOAD_FALSE, AND, OR, NOR, ONES = range(6)
 
 
@@ -128,38 +129,112 @@ def bar_mask(first: int, last: int, n_bars: int) -> np.ndarray:
     return pack(flags, flags)[0]
 
 
-@kernel("in i8[:,:], in i8[:], in u8[:,:,:], in i8[:,:], in u8[:], out u8[:,:], out u8[:,:,:]")
-def residual_planes(operations, planes, bits, rows, mask, registers, out):
+@kernel("in f8[:], in f8[:], in b1, in b1, out u8[:,:,:]")
+def threshold_table(series, thresholds, is_below, counts_equal, out):
+    """Packed conditions of a series against every threshold.
+
+    series : (n,), NaN where unknown. thresholds : (m,) ascending. is_below : true where the series is below a
+    threshold, else above; counts_equal : or equal to it. out : (m, 2, n_words), written in full: known true, known
+    false.
+
+    Bar by bar only the *rank* is looked up: the thresholds that the series has not to pass. The table is then the sum
+    over ranks up to each threshold. A cell of equal width gives a first guess of the rank.
+    """
+    m = thresholds.shape[0]
+    has_equal_below = counts_equal != is_below  # whether a threshold equal to the value lies below its rank
+    cells = np.zeros(257, np.int64)
+    low, width = thresholds[0], (thresholds[m - 1] - thresholds[0]) / 256.0
+    for cell in range(1, 257):
+        cells[cell] = cells[cell - 1]
+        while cells[cell] < m and thresholds[cells[cell]] < low + cell * width:
+            cells[cell] += 1
+    known = np.zeros(out.shape[2], np.uint64)
+    out[:] = 0
+    for i in range(series.shape[0]):
+        x = series[i]
+        if np.isnan(x):
+            continue
+        rank = 0
+        if x > low:
+            rank = cells[int(min((x - low) / width, 256.0))] if width > 0.0 else m
+        while rank > 0 and not lies_below(thresholds[rank - 1], x, has_equal_below):
+            rank -= 1
+        while rank < m and lies_below(thresholds[rank], x, has_equal_below):
+            rank += 1
+        bit = ONE << np.uint64(i & 63)
+        known[i >> 6] |= bit
+        if rank < m:
+            out[rank, 0, i >> 6] |= bit
+    for j in range(m):
+        for w in range(known.shape[0]):
+            passed = out[j, 0, w] if j == 0 else out[j, 0, w] | out[j - 1, 0 if is_below else 1, w]
+            other = known[w] & ~passed
+            out[j, 0, w], out[j, 1, w] = (passed, other) if is_below else (other, passed)
+
+
+@device
+def lies_below(threshold, x, is_equal_below):
+    return threshold <= x if is_equal_below else threshold < x
+
+
+@kernel("in u8[:,:], in i8[:], out u8[:,:]")
+def at_decisions(words, bars, out):
+    """Bits of some bars, side by side. words : (n, n_words). bars : (m,) ascending. out : (n, ceil(m / 64)) in full.
+
+    Bars one after the other are whole words, shifted.
+    """
+    m = bars.shape[0]
+    first, shift = bars[0] >> 6, np.uint64(bars[0] & 63)
+    out[:] = 0
+    for row in range(words.shape[0]):
+        if bars[m - 1] - bars[0] == m - 1:
+            for w in range(out.shape[1]):
+                out[row, w] = words[row, first + w] >> shift
+                if shift > 0 and first + w + 1 < words.shape[1]:
+                    out[row, w] |= words[row, first + w + 1] << (np.uint64(64) - shift)
+            if m & 63:
+                out[row, out.shape[1] - 1] &= (ONE << np.uint64(m & 63)) - ONE
+        else:
+            for j in range(m):
+                bit = (words[row, bars[j] >> 6] >> np.uint64(bars[j] & 63)) & ONE
+                out[row, j >> 6] |= bit << np.uint64(j & 63)
+
+
+@kernel("in i8[:,:], in i8[:], in u8[:,:,:], in i8[:,:], in b1, in i8, out u8[:,:,:]")
+def residual_planes(operations, planes, bits, rows, is_first, n_registers, out):
     """Run the residual program of a group for every branch.
 
     operations : (n_operations, 4) code, target register, operand, operand. planes : (n_planes,) registers to keep.
-    bits : (n_rows, 2, n_words) packed conditions. rows : (n_branches, n_leaves) row of each leaf for each branch.
-    mask : (n_words,) traded bars. registers : (n_registers, n_words) work space.
-    out : (n_branches, n_planes, n_words), written in full.
+    bits : (n_rows, 2, n) packed conditions, whose word 0 comes before the first decision unless `is_first`.
+    rows : (n_branches, n_leaves) row of each leaf for each branch. out : (n_branches, n_planes, 1 + n_words), written
+    in full. Word 0 ends with the sleeve before the first decision; before the very first one that is the sleeve itself.
     """
-    n_words = mask.shape[0]
+    n = bits.shape[2]
+    registers, lead = np.zeros((n_registers, n), np.uint64), out.shape[2] - n
     for b in range(rows.shape[0]):
         for o in range(operations.shape[0]):
             code, target = operations[o, 0], operations[o, 1]
             x, y = operations[o, 2], operations[o, 3]
             if code == LOAD_TRUE:
-                for w in range(n_words):
+                for w in range(n):
                     registers[target, w] = bits[rows[b, x], 0, w]
             elif code == LOAD_FALSE:
-                for w in range(n_words):
+                for w in range(n):
                     registers[target, w] = bits[rows[b, x], 1, w]
             elif code == AND:
-                for w in range(n_words):
+                for w in range(n):
                     registers[target, w] = registers[x, w] & registers[y, w]
             elif code == OR:
-                for w in range(n_words):
+                for w in range(n):
                     registers[target, w] = registers[x, w] | registers[y, w]
             elif code == NOR:
-                for w in range(n_words):
+                for w in range(n):
                     registers[target, w] = ~(registers[x, w] | registers[y, w])
             else:
-                for w in range(n_words):
-                    registers[target, w] = mask[w]
+                for w in range(n):
+                    registers[target, w] = ALL
         for p in range(planes.shape[0]):
-            for w in range(n_words):
-                out[b, p, w] = registers[planes[p], w] & mask[w]
+            for w in range(n):
+                out[b, p, lead + w] = registers[planes[p], w]
+            if is_first:
+                out[b, p, 0] = out[b, p, 1] << np.uint64(63)

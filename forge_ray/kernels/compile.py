@@ -6,7 +6,8 @@ A kernel is declared as a function and a signature in a small notation, one entr
     def rate_of_change(close, window, out): ...
 
 `in` arrays are read-only and C-contiguous (arrays from an object store are read-only; writable ones are accepted too),
-`out` arrays are writable. f8, i8, u8, b1 are float64, int64, uint64, bool. Importing this package compiles nothing.
+`out` arrays are writable. f8, i4, i8, u8, b1 are float64, int32, int64, uint64, bool. Importing this package compiles
+nothing.
 
 The cache folder is keyed by the content and the time of every file of this folder, the versions of Python, Numba and
 LLVM and the name and features of the CPU, because Numba's own index sees neither edits in other files nor another CPU.
@@ -37,8 +38,8 @@ from numba import types
 
 KERNELS: dict[str, Kernel] = {}
 
-_SCALARS = {"f8": types.float64, "i8": types.int64, "u8": types.uint64, "b1": types.boolean}
-_ARGUMENT = re.compile(r"(in|out) (f8|i8|u8|b1)(\[:(?:,:)*\])?")
+_SCALARS = {"f8": types.float64, "i4": types.int32, "i8": types.int64, "u8": types.uint64, "b1": types.boolean}
+_ARGUMENT = re.compile(r"(in|out) (f8|i4|i8|u8|b1)(\[:(?:,:)*\])?")
 _CONFIG: Any = numba.core.config
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 _COMPILING = threading.RLock()
@@ -46,7 +47,7 @@ _COMPILING = threading.RLock()
 
 def device(function: Callable) -> Any:
     """A function that kernels call; compiled as part of its callers."""
-    return numba.njit(function, **_OPTIONS)
+    return numba.njit(function, forceinline=True, **_OPTIONS)
 
 
 def kernel(signature: str) -> Callable[[Callable], Kernel]:

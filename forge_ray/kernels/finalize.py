@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from forge_ray.kernels import simulate as lanes
+from forge_ray.kernels import accounting as lanes
 from forge_ray.kernels.compile import device, kernel
 from forge_ray.kernels.elementary import exp
 
@@ -30,9 +30,9 @@ def finalize(sums, drawdowns, class_in_segment, classes, scales, out):
 
     sums : (n_branches, n_classes, N_LANES). drawdowns : (n_branches, n_segments) in multiples of the log grid.
     classes : (n_classes, 5) returns, returns with a benchmark, sum of the benchmark's returns, of their squares, sum of
-    the risk-free returns. out : (n_branches, n_segments, n_metrics), written in full, NaN where undefined.
+    the risk-free returns. out : (n_segments, n_metrics, n_branches), written in full, NaN where undefined.
     """
-    total = np.zeros(lanes.N_LANES, np.int64)
+    total, row = np.zeros(lanes.N_LANES, np.int64), np.empty(out.shape[1])
     for b in range(sums.shape[0]):
         for s in range(class_in_segment.shape[1]):
             total[:] = 0
@@ -48,18 +48,18 @@ def finalize(sums, drawdowns, class_in_segment, classes, scales, out):
                     benchmark += classes[c, 2]
                     benchmark_square += classes[c, 3]
                     risk_free += classes[c, 4]
-            row = out[b, s]
             row[:] = np.nan
             row[N_DAYS] = n
-            if n == 0.0:
-                continue
-            risk_free /= n
-            return_metrics(total, n, scales, risk_free, row)
-            drawdown_metrics(drawdowns[b, s] / scales[lanes.LOG], row)
-            holding_metrics(total, n, scales, row)
-            cross = product_sum(total, lanes.CROSS, scales)
-            mean = total[lanes.RETURN] / scales[lanes.RETURN] / n
-            benchmark_metrics(cross, n_paired, paired_return, benchmark, benchmark_square, mean - risk_free, row)
+            if n > 0.0:
+                risk_free /= n
+                return_metrics(total, n, scales, risk_free, row)
+                drawdown_metrics(drawdowns[b, s] / scales[lanes.LOG], row)
+                holding_metrics(total, n, scales, row)
+                cross = product_sum(total, lanes.CROSS, scales)
+                mean = total[lanes.RETURN] / scales[lanes.RETURN] / n
+                benchmark_metrics(cross, n_paired, paired_return, benchmark, benchmark_square, mean - risk_free, row)
+            for metric in range(out.shape[1]):
+                out[s, metric, b] = row[metric]
 
 
 @device

@@ -1,0 +1,140 @@
+"""Planes: per branch the bits of its sleeve number, decision by decision.
+
+1. A *leaf* of the residual program is a condition. Its packed rows, one for each combination of its inner axes that
+   occurs, are cut to the traded decisions. All thresholds of one series are packed together.
+2. The program joins the rows of a branch word by word, so that a stretch of decisions can be had by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from forge_ray.engine.bind import BoundPlan
+from forge_ray.engine.values import Evaluator
+from forge_ray.kernels import bits
+from forge_ray.plan import AxisRef, Op, Residual, axes_of
+from forge_ray.tree import AxisValue, Term
+
+Values = dict[int, AxisValue]
+_TABLED = {"lt": (True, False), "lte": (True, True), "gt": (False, False), "gte": (False, True)}
+"""Comparators of `bits.threshold_table`: whether true is below, whether equal counts."""
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Planes of some branches of one group, computed when they are asked for.
+
+    table : (n_rows, 2, n_words) packed conditions at the decisions. rows : (n_branches, n_leaves) into it.
+    """
+
+    residual: Residual
+    table: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def within(self, first: int, last: int) -> np.ndarray:
+        """(n_branches, n_planes, 1 + n_words) of decisions [first, last), `first` a multiple of 64; see
+        `kernels.transitions`."""
+        residual, begin, end = self.residual, first >> 6, bits.n_words(last)
+        out = np.empty((len(self), len(residual.planes), 1 + end - begin), np.uint64)
+        if residual.planes:
+            table = np.ascontiguousarray(self.table[:, :, max(begin - 1, 0) : end])
+            operations, planes = np.array(residual.operations, np.int64), np.array(residual.planes, np.int64)
+            bits.residual_planes(operations, planes, table, self.rows, first == 0, residual.n_registers, out)
+        return out
+
+
+def whole_path(residual: Residual, n_branches: int = 1) -> Planes:
+    """Of branches that stay in the only sleeve of a group."""
+    return Planes(residual, np.empty((0, 2, 0), np.uint64), np.empty((n_branches, 0), np.int64))
+
+
+def planes_of(
+    bound: BoundPlan, evaluator: Evaluator, term: Term, residual: Residual, values: Values, digits: np.ndarray
+) -> Planes:
+    """values : of the group, by axis index. digits : (n_branches, n_axes of the term) value indices."""
+    if not residual.planes:
+        return whole_path(residual, len(digits))
+    tables, rows, n_rows = [], np.empty((len(digits), len(residual.leaves)), np.int64), 0
+    for leaf, expression in enumerate(residual.leaves):
+        inner = tuple(a for a in axes_of(bound.plan.expressions[expression].axes) if a in residual.inner)
+        distinct, row_of = _combinations(bound, inner, digits[:, [term.axes.index(a) for a in inner]])
+        table = _Leaf(bound, evaluator, expression, inner, values).table(distinct)
+        rows[:, leaf] = n_rows + row_of
+        n_rows += len(table)
+        tables.append(table)
+    return Planes(residual, np.concatenate(tables), rows)
+
+
+def _combinations(bound: BoundPlan, axes: tuple[int, ...], digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows of digits (n, n_axes), ascending, and which one each row is."""
+    code = np.zeros(len(digits), np.int64)
+    for a, column in zip(axes, digits.T, strict=True):
+        code = code * len(bound.plan.space.axes[a].values) + column
+    _, first, row_of = np.unique(code, return_index=True, return_inverse=True)
+    return digits[first], row_of
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """A condition and its inner axes; `values` are those of the outer ones."""
+
+    bound: BoundPlan
+    evaluator: Evaluator
+    expression: int
+    inner: tuple[int, ...]
+    values: Values
+
+    def table(self, distinct: np.ndarray) -> np.ndarray:
+        """(n, 2, n_words) for combinations (n, n_inner) of value indices, ascending."""
+        out = np.empty((len(distinct), 2, bits.n_words(self.bound.n)), np.uint64)
+        in_force = self.bound.start + self.bound.rebalance_of
+        threshold = self._threshold()
+        if threshold is None:
+            for row, digits in zip(out, distinct, strict=True):
+                bits.at_decisions(self.evaluator.bits(self.expression, self._values(digits)), in_force, row)
+            return out
+        place = self.inner.index(threshold)
+        for same in _equal_but(distinct, place):
+            self._put_thresholds(threshold, distinct[same], place, in_force, out, same)
+        return out
+
+    def _threshold(self) -> int | None:
+        """The axis of the number that the condition compares with, if it does nothing else and no series has it."""
+        expressions = self.bound.plan.expressions
+        e = expressions[self.expression]
+        if e.op is not Op.COMPARE or e.parameters[0] not in _TABLED:
+            return None
+        series, number = (expressions[operand] for operand in e.operands)
+        axis = number.parameters[0] if number.op is Op.NUMBER else None
+        if not isinstance(axis, AxisRef) or axis.axis not in self.inner or series.axes >> axis.axis & 1:
+            return None
+        return axis.axis
+
+    def _put_thresholds(
+        self, axis: int, distinct: np.ndarray, place: int, in_force: np.ndarray, out: np.ndarray, same: np.ndarray
+    ) -> None:
+        """One series against its thresholds, which need not ascend with their indices."""
+        e, array = self.bound.plan.expressions[self.expression], self.bound.plan.space.axes[axis].array
+        seen = self.evaluator.seen(e.operands[0], self._values(distinct[0]))[in_force]
+        thresholds = array[distinct[:, place]].astype(np.float64)
+        order = np.argsort(thresholds, kind="stable")
+        table = np.empty((len(same), *out.shape[1:]), np.uint64)
+        bits.threshold_table(seen, thresholds[order], *_TABLED[str(e.parameters[0])], table)
+        out[same[order]] = table
+
+    def _values(self, digits: np.ndarray) -> Values:
+        axes = self.bound.plan.space.axes
+        return self.values | {a: axes[a].values[digit] for a, digit in zip(self.inner, digits, strict=True)}
+
+
+def _equal_but(distinct: np.ndarray, place: int) -> Iterator[np.ndarray]:
+    """Indices of the rows that differ in one place at most, together."""
+    others = np.delete(distinct, place, axis=1)
+    order = np.lexsort(others.T[::-1]) if others.shape[1] else np.arange(len(others))
+    yield from np.split(order, np.flatnonzero(np.diff(others[order], axis=0).any(axis=1)) + 1)

@@ -1,0 +1,163 @@
+"""Eight or sixteen 64-bit integers as one value, so that a loop over bars can keep its state in registers.
+
+The compiler's own vectoriser keeps such state in memory, and a store that is loaded again on the next bar costs more
+than the arithmetic in between. These are the operations of LLVM on its vector type; a CPU with narrower registers takes
+several of them for each. Vectors and their flags exist inside kernels only.
+
+Without a compiler (``NUMBA_DISABLE_JIT=1``) the same names are NumPy operations on small arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba.core.config
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+_I64, _I32 = ir.IntType(64), ir.IntType(32)
+_CONFIG: Any = numba.core.config
+
+
+class _Vector(types.Type):
+    """`width` integers of some bits: 64 for numbers, 1 for flags."""
+
+    def __init__(self, width: int, bits: int):
+        super().__init__(f"Vector({width}, {bits})")
+        self.width = width
+        self.llvm = ir.VectorType(ir.IntType(bits), width)
+
+
+class _Model(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: _Vector):
+        super().__init__(manager, kind, kind.llvm)
+
+
+register_model(_Vector)(_Model)
+_NUMBERS = {width: _Vector(width, 64) for width in (8, 16)}
+_FLAGS = {width: _Vector(width, 1) for width in (8, 16)}
+
+
+def _same(kind: Any) -> Any:
+    return kind
+
+
+def _flags(kind: Any) -> Any:
+    return _FLAGS[kind.width]
+
+
+def _integer(kind: Any) -> Any:
+    return types.int64
+
+
+def _operation(result: Callable[[Any], Any], n: int, emit: Callable, plain: Callable) -> Any:
+    """An intrinsic of n arguments. result : its type by that of the last argument but those of `emit`.
+
+    emit : gives the LLVM value of (builder, *arguments). plain : what it means, on arrays.
+    """
+    if _CONFIG.DISABLE_JIT:
+        return plain
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return emit(builder, *arguments)
+
+    def unary(typing: Any, a: Any) -> Any:
+        return result(a)(a), generate
+
+    def binary(typing: Any, a: Any, b: Any) -> Any:
+        return result(a)(a, b), generate
+
+    def ternary(typing: Any, a: Any, b: Any, c: Any) -> Any:
+        return result(b)(a, b, c), generate
+
+    return intrinsic((unary, binary, ternary)[n - 1])
+
+
+def _splat(builder: Any, kind: Any, scalar: Any) -> Any:
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_I32, kind.count), [0] * kind.count))
+
+
+def _has_bit(builder: Any, words: Any, j: Any) -> Any:
+    bit = _splat(builder, words.type, builder.shl(ir.Constant(_I64, 1), j))
+    return builder.icmp_signed("!=", builder.and_(words, bit), ir.Constant(words.type, [0] * words.type.count))
+
+
+def _call(name: str, *more: Any) -> Callable:
+    def emit(builder: Any, *a: Any) -> Any:
+        kind = a[0].type
+        suffix = f"v{kind.count}i64" if isinstance(kind, ir.VectorType) else "i64"
+        function = ir.FunctionType(kind, [x.type for x in (*a, *more)])
+        return builder.call(
+            cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.{suffix}"), [*a, *more]
+        )
+
+    return emit
+
+
+def _bitmap(builder: Any, flags: Any) -> Any:
+    return builder.zext(builder.bitcast(flags, ir.IntType(flags.type.count)), _I64)
+
+
+add = _operation(_same, 2, lambda builder, a, b: builder.add(a, b), np.add)
+subtract = _operation(_same, 2, lambda builder, a, b: builder.sub(a, b), np.subtract)
+larger = _operation(_same, 2, _call("smax"), np.maximum)
+smaller = _operation(_same, 2, _call("smin"), np.minimum)
+equal = _operation(_flags, 2, lambda builder, a, b: builder.icmp_signed("==", a, b), np.equal)
+has_bit = _operation(_flags, 2, _has_bit, lambda words, j: (words.view(np.uint64) >> np.uint64(j)) & np.uint64(1) == 1)
+select = _operation(_same, 3, lambda builder, flags, a, b: builder.select(flags, a, b), np.where)
+bitmap = _operation(_integer, 1, _bitmap, lambda flags: int(sum(1 << k for k in np.flatnonzero(flags))))
+element = _operation(_integer, 2, lambda builder, a, k: builder.extract_element(a, k), lambda a, k: int(a[int(k)]))
+trailing_zeros = _operation(
+    _integer, 1, _call("cttz", ir.Constant(ir.IntType(1), 1)), lambda word: (int(word) & -int(word)).bit_length() - 1
+)
+bit_count = _operation(_integer, 1, _call("ctpop"), lambda word: (int(word) % 2**64).bit_count())
+
+
+def _address(context: Any, builder: Any, array: Any, kind: Any, index: Any, llvm: Any) -> Any:
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), llvm.as_pointer())
+
+
+def _splat_of(width: int) -> Any:
+    kind = _NUMBERS[width]
+    return _operation(
+        lambda _: kind, 1, lambda builder, a: _splat(builder, kind.llvm, a), lambda a: np.full(width, a, np.int64)
+    )
+
+
+def _load_of(width: int) -> Any:
+    if _CONFIG.DISABLE_JIT:
+        return lambda array, index: array.reshape(-1)[index : index + width].view(np.int64).copy()
+    kind = _NUMBERS[width]
+
+    def load(typing, array, index):
+        def generate(context, builder, signature, a):
+            return builder.load(_address(context, builder, a[0], signature.args[0], a[1], kind.llvm), align=8)
+
+        return kind(array, types.int64), generate
+
+    return intrinsic(load)
+
+
+@intrinsic
+def _store(typing, array, index, vector):
+    def generate(context, builder, signature, a):
+        builder.store(a[2], _address(context, builder, a[0], signature.args[0], a[1], a[2].type), align=8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, vector), generate
+
+
+def _plain_store(array: np.ndarray, index: int, vector: np.ndarray) -> None:
+    array.reshape(-1)[index : index + len(vector)] = vector
+
+
+splat16 = _splat_of(16)
+load8, load16 = _load_of(8), _load_of(16)
+store: Any = _plain_store if _CONFIG.DISABLE_JIT else _store
+"""Index into the elements of a C-contiguous array, whatever its shape."""
