@@ -57,6 +57,7 @@ def full_plan_lines(e: Mapping[str, Any]) -> list[str]:
     lines += [f"require {text}" for text in e["require"]]
     lines += [f"axis {name}: {n:,} values" for name, n in e["axes"].items()]
     lines += [f"around {e['around']}"] if "around" in e else []
+    lines.append(f"simulated by kernel {e['kernel']}: {e['kernel_because']}")
     lines.append("start, what limits it, and the bars that dropping it would gain:")
     lines += [
         f"  {rung['date']}  {rung['ticker']:<8} {rung['because']} "

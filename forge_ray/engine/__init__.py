@@ -1,6 +1,6 @@
 """One block, one process: bind a plan to a panel, evaluate blocks of branches into Arrow rows. Knows nothing of Ray."""
 
-from forge_ray.engine.bind import BoundPlan, Limit, bind, start_ladder
+from forge_ray.engine.bind import BoundPlan, Kernel, Limit, bind, kernel_of, start_ladder
 from forge_ray.engine.block import evaluate, kernels_of, warm_kernels
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.closeness import nearest_flips
@@ -23,6 +23,7 @@ __all__ = [
     "Decision",
     "Evaluator",
     "Flip",
+    "Kernel",
     "KernelCache",
     "Limit",
     "bind",
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate",
     "flips_at",
     "kernel_cache",
+    "kernel_of",
     "kernels_of",
     "nearest_flips",
     "projected_bytes",

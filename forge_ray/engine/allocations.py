@@ -14,6 +14,7 @@ import numpy as np
 
 from forge_ray.catalog import CASH
 from forge_ray.data import Panel
+from forge_ray.engine.distinct import distinct_numbers, distinct_rows
 from forge_ray.kernels import weights as kernels
 from forge_ray.tree.nodes import EMPTY, Weighting
 
@@ -37,7 +38,7 @@ class Allocation:
 
     def on(self, bars: np.ndarray) -> Allocation:
         """The allocation on some bars."""
-        used, row_of = np.unique(self.row_of[bars], return_inverse=True)
+        used, _, row_of = distinct_numbers(self.row_of[bars])
         return Allocation(self.weights[used], self.active[used], row_of)
 
 
@@ -59,7 +60,8 @@ def held_row(tickers: Sequence[str], panel: Panel) -> Allocation:
     alive = ~np.isnan(panel.close[held])
     if alive.all():
         alive = alive[:, :1]
-    patterns, row_of = np.unique(alive, axis=1, return_inverse=True)
+    first, row_of = distinct_rows(alive.T)
+    patterns = alive[:, first]
     weights = np.zeros((patterns.shape[1], len(panel.tickers)))
     for k, is_alive in zip(held, patterns, strict=True):
         weights[is_alive, k] = entries.count(panel.tickers[k]) / len(entries)
@@ -72,9 +74,9 @@ def chosen(true: np.ndarray, false: np.ndarray, then: Allocation, other: Allocat
     n, m = len(then.active), len(other.active)
     row_of = np.where(true, then.row_of, np.where(false, n + other.row_of, n + m))
     weights = np.vstack([then.weights, other.weights, np.zeros((1, then.weights.shape[1]))])
-    used, row_of = np.unique(row_of, return_inverse=True)
+    used, _, row_of = distinct_numbers(row_of)
     active = np.concatenate([then.active, other.active, [True]])
-    return Allocation(weights[used], active[used], row_of.astype(np.int64))
+    return Allocation(weights[used], active[used], row_of)
 
 
 def blended(
@@ -137,9 +139,9 @@ def _distinct(columns: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """(a bar for every combination of values that occurs, number of the combination of each bar)."""
     code = np.zeros(len(columns[0]), np.int64)
     for column in columns:
-        code = np.unique(code, return_inverse=True)[1] * (int(column.max()) + 1) + column
-    _, bars, row_of = np.unique(code, return_index=True, return_inverse=True)
-    return bars, row_of.astype(np.int64)
+        code = distinct_numbers(code)[2] * (int(column.max()) + 1) + column
+    _, bars, row_of = distinct_numbers(code)
+    return bars, row_of
 
 
 def _shares(rule: Rule, active: np.ndarray, volatility: np.ndarray | None) -> np.ndarray:

@@ -28,7 +28,7 @@ from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
 from forge_ray.engine.neighbours import Neighbours
 from forge_ray.engine.outcomes import Outcomes, joined
 from forge_ray.engine.planes import planes_of
-from forge_ray.engine.rows import rows_of, schema
+from forge_ray.engine.rows import Part, rows_of
 from forge_ray.engine.simulation import simulated
 from forge_ray.engine.sleeves import Sleeves, build_sleeves
 from forge_ray.engine.values import Evaluator
@@ -53,13 +53,10 @@ from forge_ray.tree.domains import CUSTOM
 def evaluate(bound: BoundPlan, lo: int, hi: int, cache: Cache) -> pa.Table:
     """Rows of the admitted branches in ``[lo, hi)``, in branch order."""
     evaluator = Evaluator(bound.plan, bound.panel, cache)
-    tables = []
+    parts = []
     for term, branches, digits in _terms(bound, lo, hi):
-        outcomes = _evaluate_term(bound, evaluator, term, digits)
-        tables.append(rows_of(bound, term, branches, digits, outcomes))
-    if len(tables) == 1:
-        return tables[0]
-    return pa.concat_tables([schema(bound).empty_table(), *tables]).combine_chunks()
+        parts.append(Part(term, branches, digits, _evaluate_term(bound, evaluator, term, digits)))
+    return rows_of(bound, parts)
 
 
 def _terms(bound: BoundPlan, lo: int, hi: int) -> Iterator[tuple[Term, np.ndarray, np.ndarray]]:

@@ -1,8 +1,25 @@
-"""Equal rows of an array, found by sorting."""
+"""Equal numbers and equal rows."""
 
 from __future__ import annotations
 
 import numpy as np
+
+_DENSE = 4
+"""Numbers up to this many times their count are found by a table, others by sorting."""
+
+
+def distinct_numbers(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct values of (n,) integers >= 0, ascending, the first index of each, and for every one its place among
+    them."""
+    n = int(numbers.max(initial=-1)) + 1
+    if n > _DENSE * len(numbers):
+        return np.unique(numbers, return_index=True, return_inverse=True)
+    first = np.full(n, -1, np.int64)
+    first[numbers[::-1]] = np.arange(len(numbers))[::-1]
+    values = np.flatnonzero(first >= 0)
+    place = np.empty(n, np.int64)
+    place[values] = np.arange(len(values))
+    return values, first[values], place[numbers]
 
 
 def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forge_ray.engine.bind import BoundPlan
+from forge_ray.engine.distinct import distinct_numbers
 from forge_ray.engine.values import Evaluator
 from forge_ray.kernels import bits
 from forge_ray.plan import AxisRef, Op, Residual, axes_of
@@ -76,7 +77,7 @@ def _combinations(bound: BoundPlan, axes: tuple[int, ...], digits: np.ndarray) -
     code = np.zeros(len(digits), np.int64)
     for a, column in zip(axes, digits.T, strict=True):
         code = code * len(bound.plan.space.axes[a].values) + column
-    _, first, row_of = np.unique(code, return_index=True, return_inverse=True)
+    _, first, row_of = distinct_numbers(code)
     return digits[first], row_of
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 
 from forge_ray.catalog import METRICS, SEGMENTS
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.distinct import distinct_rows
-from forge_ray.engine.outcomes import Outcomes
+from forge_ray.engine.outcomes import Outcomes, joined
 from forge_ray.kernels import finalize
 from forge_ray.plan import Requirement
 from forge_ray.tree import Axis, Grid, Neighbourhood, Space, Term
@@ -33,31 +36,52 @@ def schema(bound: BoundPlan) -> pa.Schema:
     return pa.schema([pa.field("branch", pa.int64()), *several, *dimensions(bound.plan.space), *judged, *metrics])
 
 
-def rows_of(bound: BoundPlan, term: Term, branches: np.ndarray, digits: np.ndarray, outcomes: Outcomes) -> pa.Table:
-    """The rows of some branches of one tree. branches : (n,). digits : (n, n_axes of the term)."""
-    of = pa.array(outcomes.of)
-    failed, passed = _judged(bound.requirements, outcomes.metrics)
-    ordered = outcomes.metrics[:, _METRIC_ORDER].reshape(len(METRIC_COLUMNS), -1).take(outcomes.of, axis=1)
+@dataclass(frozen=True)
+class Part:
+    """Branches of one tree. branches : (n,). digits : (n, n_axes of the term) value indices."""
+
+    term: Term
+    branches: np.ndarray
+    digits: np.ndarray
+    outcomes: Outcomes
+
+
+def rows_of(bound: BoundPlan, parts: Sequence[Part]) -> pa.Table:
+    """The rows of some branches, in the order of the parts."""
+    if not parts:
+        return schema(bound).empty_table()
+    branches = np.concatenate([part.branches for part in parts])
+    places = np.split(np.arange(len(branches)), np.cumsum([len(part.branches) for part in parts])[:-1])
+    together = joined(len(branches), [(at, part.outcomes) for at, part in zip(places, parts, strict=True)])
+    of = pa.array(together.of)
+    failed, passed = _judged(bound.requirements, together.metrics)
+    ordered = together.metrics[:, _METRIC_ORDER].reshape(len(METRIC_COLUMNS), -1).take(together.of, axis=1)
     columns = {
         "branch": pa.array(branches),
-        "tree": pa.repeat(pa.scalar(bound.tree_names[term.tree]), len(branches)),
-        "path": _binary(outcomes.paths[outcomes.of]),
+        "path": _binary(together.paths[together.of]),
         "status": pa.repeat(pa.scalar("ok"), len(branches)),
         "passed": passed.take(of),
         "failed_requirements": failed.take(of),
     }
-    match bound.plan.space:
-        case Grid(axes):
-            for a, axis in enumerate(axes):
-                columns[axis.id] = _axis_column(axis, term.axes.index(a), digits) if a in term.axes else None
-        case Neighbourhood() as space:
-            columns["changes"] = pa.array(map(space.changes, digits), pa.string())
     columns |= {name: pa.array(values, from_pandas=True) for name, values in zip(METRIC_COLUMNS, ordered, strict=True)}
+    found = [_told_apart(bound, part) for part in parts]
+    columns |= {name: pa.chunked_array([told[name] for told in found]).combine_chunks() for name in found[0]}
     fields = schema(bound)
-    arrays = [
-        pa.nulls(len(branches), field.type) if columns[field.name] is None else columns[field.name] for field in fields
-    ]
-    return pa.Table.from_arrays(arrays, schema=fields)
+    return pa.Table.from_arrays([columns[field.name] for field in fields], schema=fields)
+
+
+def _told_apart(bound: BoundPlan, part: Part) -> dict[str, pa.Array]:
+    """The columns that tell the branches of a part from each other and from those of other parts."""
+    n, space = len(part.branches), bound.plan.space
+    columns: dict[str, pa.Array] = {"tree": pa.repeat(pa.scalar(bound.tree_names[part.term.tree]), n)}
+    match space:
+        case Grid(axes):
+            columns |= {axis.id: pa.nulls(n, _axis_type(axis)) for axis in axes}
+            for a, digits in zip(part.term.axes, part.digits.T, strict=True):
+                columns[axes[a].id] = _axis_column(axes[a], digits)
+        case Neighbourhood():
+            columns["changes"] = pa.array(map(space.changes, part.digits), pa.string())
+    return columns
 
 
 def dimensions(space: Space) -> list[pa.Field]:
@@ -75,8 +99,8 @@ def _axis_type(axis: Axis) -> pa.DataType:
     return pa.string() if axis.array.dtype.kind == "U" else pa.from_numpy_dtype(axis.array.dtype)
 
 
-def _axis_column(axis: Axis, place: int, digits: np.ndarray) -> pa.Array:
-    return pa.array(axis.array, _axis_type(axis)).take(pa.array(digits[:, place]))
+def _axis_column(axis: Axis, digits: np.ndarray) -> pa.Array:
+    return pa.array(axis.array, _axis_type(axis)).take(pa.array(digits))
 
 
 def _binary(paths: np.ndarray) -> pa.Array:

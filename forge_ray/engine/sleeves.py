@@ -9,6 +9,7 @@ import numpy as np
 
 from forge_ray.engine.allocations import Allocation
 from forge_ray.engine.bind import BoundPlan
+from forge_ray.engine.distinct import distinct_numbers
 from forge_ray.engine.paths import path_lanes, row_hashes
 from forge_ray.kernels import bits
 from forge_ray.kernels.accounting import N_LANES, Market, price_ratios
@@ -76,7 +77,7 @@ def sparse_rows(dense: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def market_of(bound: BoundPlan, starts: np.ndarray, columns: np.ndarray, weights: np.ndarray) -> Market:
     """What the kernels need of a bound plan, with rows of weights as `sparse_rows` has them."""
     fills, panel = bound.plan.execution.fills, bound.panel
-    tickers, columns = np.unique(columns, return_inverse=True)
+    tickers, _, columns = distinct_numbers(columns)
     ratio = np.empty((len(tickers), bound.n))
     price_ratios(
         panel.field(fills.entry), panel.field(fills.exit), panel.close, fills.step, bound.first_fill, tickers, ratio

@@ -26,14 +26,16 @@ from forge_ray import jsontext
 from forge_ray.catalog import BARS_PER_YEAR
 from forge_ray.cluster.work import Done, Work
 from forge_ray.data import Frame, RawMarket, history_table, read_raw
-from forge_ray.engine import METRIC_COLUMNS, BoundPlan, bind
+from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Kernel, bind
 from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, unknown
 from forge_ray.plan import Plan, compile_plan
 from forge_ray.store import LocalStore, Part, SqliteSink, write_payload
 from forge_ray.sweep import Sweep
 
 MIN_BLOCKS = 64
-MAX_BLOCK = 4096
+MAX_BLOCK = 16_384
+SMALLEST_BLOCK = {Kernel.LANES: 2_048, Kernel.SCALAR: 256, Kernel.PATCH: 256, Kernel.PATH: 16}
+"""Branches that are worth what a block costs by itself: a message, a file, a transaction."""
 BYTES_PER_ROW = 8 * (len(METRIC_COLUMNS) + 8)
 EULER_GAMMA = 0.5772156649015329
 BRANCH_CACHE_BYTES = 64 * 2**20
@@ -143,7 +145,12 @@ def execute(
     if fresh:
         _remove(root, prepared, take_over)
     store = LocalStore.create_or_open(
-        root, prepared.run_id, prepared.spec, block_size or block_size_for(space.size), space.size, take_over=take_over
+        root,
+        prepared.run_id,
+        prepared.spec,
+        block_size or block_size_for(prepared.bound),
+        space.size,
+        take_over=take_over,
     )
     with closing(store):
         store.keep_job(jsontext.write(prepared.sweep.job).encode(), _market_in_memory(prepared))
@@ -166,9 +173,9 @@ def execute(
         )
 
 
-def block_size_for(size: int) -> int:
-    """At least `MIN_BLOCKS` blocks where the space allows, none larger than `MAX_BLOCK` branches."""
-    return max(1, min(MAX_BLOCK, size // MIN_BLOCKS))
+def block_size_for(bound: BoundPlan) -> int:
+    """`MIN_BLOCKS` blocks where the space allows, each worth its while, none larger than `MAX_BLOCK` branches."""
+    return min(MAX_BLOCK, max(SMALLEST_BLOCK[bound.kernel], bound.plan.space.size // MIN_BLOCKS))
 
 
 def check_capacity(prepared: Prepared, out: str | Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from forge_ray.engine import Cache, Limit, condition_rates, projected_bytes, projected_seconds
+from forge_ray.engine import Cache, Limit, condition_rates, kernel_of, projected_bytes, projected_seconds
 from forge_ray.plan import ALLOCATIONS, Execution, Op, unit_warnings
 from forge_ray.run.execution import Prepared, block_size_for
 from forge_ray.tree import Grid
@@ -16,7 +16,7 @@ def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any
     """The explanation as plain JSON values. `workers` and `cache_bytes` are those the run would use."""
     sweep, bound = prepared.sweep, prepared.bound
     plan, panel, space = bound.plan, bound.panel, bound.plan.space
-    block_size = block_size_for(space.size)
+    block_size = block_size_for(prepared.bound)
     n_blocks = -(-space.size // block_size)
     rates = condition_rates(bound, Cache(cache_bytes))
     warnings = unit_warnings(plan)
@@ -53,6 +53,8 @@ def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any
         "split": sweep.split.canonical(),
         "require": [str(requirement) for requirement in sweep.requirements],
         "keep": sweep.keep,
+        "kernel": bound.kernel,
+        "kernel_because": kernel_of(plan)[1],
         "block_size": block_size,
         "blocks": n_blocks,
         "workers": workers,

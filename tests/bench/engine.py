@@ -66,7 +66,7 @@ class Engine:
 
     def __init__(self, workload: Workload, lo: int, hi: int):
         self.workload, self.bound, self.lo, self.hi = workload, workload.bound, lo, hi
-        self.block = block_size_for(self.bound.plan.space.size)
+        self.block = block_size_for(self.bound)
         self.first_seconds = 0.0
         warm_kernels(kernels_of(self.bound))
 
