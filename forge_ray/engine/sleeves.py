@@ -84,7 +84,7 @@ def market_of(bound: BoundPlan, starts: np.ndarray, columns: np.ndarray, weights
     )  # fmt: skip
     return Market(
         ratio, fills.carries, bound.cost[tickers], bound.cash, bound.cash_like[tickers], bound.benchmark, bound.scales,
-        bound.rebalance_of, starts, columns, weights,
+        1.0 / bound.scales, bound.rebalance_of, starts, columns, weights,
     )  # fmt: skip
 
 

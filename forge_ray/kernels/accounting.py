@@ -37,8 +37,9 @@ class Market(NamedTuple):
     ratio : (n_tickers, n) exit over entry price of each interval, NaN where the ticker cannot be held. carries :
     positions stay over the end of an interval. cost : (n_tickers,) per side, a fraction of equity. cash : (n,) return
     of cash per interval. cash_like : (n_tickers,). benchmark : (n,) return, NaN where it has none. scales : (N_LANES,)
-    multiples per unit, powers of two. rebalance_of : (n,) the rebalancing decision in force. starts, columns, weights :
-    rows of target weights, sparse; row j is ``starts[j]:starts[j + 1]``, columns ascending, weights > 0.
+    multiples per unit, powers of two; units : their inverses. rebalance_of : (n,) the rebalancing decision in force.
+    starts, columns, weights : rows of target weights, sparse; row j is ``starts[j]:starts[j + 1]``, columns ascending,
+    weights > 0.
     """
 
     ratio: Any
@@ -48,13 +49,17 @@ class Market(NamedTuple):
     cash_like: Any
     benchmark: Any
     scales: Any
+    units: Any
     rebalance_of: Any
     starts: Any
     columns: Any
     weights: Any
 
 
-MARKET = "in f8[:,:], in b1, in f8[:], in f8[:], in b1[:], in f8[:], in f8[:], in i8[:], in i8[:], in i8[:], in f8[:]"
+MARKET = (
+    "in f8[:,:], in b1, in f8[:], in f8[:], in b1[:], in f8[:], in f8[:], in f8[:], in i8[:], in i8[:], in i8[:],"
+    " in f8[:]"
+)
 
 
 @kernel("in f8[:,:], in f8[:,:], in f8[:,:], in i8, in i8, in i8[:], out f8[:,:]")
@@ -190,18 +195,18 @@ def interval_vector(market, before, was, now, i, held, out):
             if not market.cash_like[market.columns[j]]:
                 exposure += held[j - first]
                 in_market = 1
-    scales = market.scales
+    scales, units = market.scales, market.units
     multiple = np.rint((growth - 1.0) * scales[RETURN])
-    r = multiple / scales[RETURN]
+    r = multiple * units[RETURN]
     down = min(r, 0.0)
     benchmark = market.benchmark[i]
     out[LOG] = np.int64(np.rint(log(1.0 + r) * scales[LOG]))
     out[RETURN] = np.int64(multiple)
-    put_product(out, SQUARE, r * r, scales)
-    put_product(out, CUBE, r * r * r, scales)
-    put_product(out, FOURTH, r * r * r * r, scales)
-    put_product(out, DOWNSIDE, down * down, scales)
-    put_product(out, CROSS, 0.0 if np.isnan(benchmark) else r * benchmark, scales)
+    put_product(out, SQUARE, r * r, scales, units)
+    put_product(out, CUBE, r * r * r, scales, units)
+    put_product(out, FOURTH, r * r * r * r, scales, units)
+    put_product(out, DOWNSIDE, down * down, scales, units)
+    put_product(out, CROSS, 0.0 if np.isnan(benchmark) else r * benchmark, scales, units)
     out[UP] = np.int64(r > 0.0)
     out[DOWN] = np.int64(r < 0.0)
     out[IN_MARKET] = in_market
@@ -227,11 +232,11 @@ def round_trip(market, row, i, gross, held):
 
 
 @device
-def put_product(out, lane, value, scales):
+def put_product(out, lane, value, scales, units):
     """Split a product of returns into its coarse and its fine lane."""
     coarse = np.rint(value * scales[lane])
     out[lane] = np.int64(coarse)
-    out[lane + 1] = np.int64(np.rint((value - coarse / scales[lane]) * scales[lane + 1]))
+    out[lane + 1] = np.int64(np.rint((value - coarse * units[lane]) * scales[lane + 1]))
 
 
 @device

@@ -31,8 +31,8 @@ NONE = np.uint64(0)
 
 @kernel(f"{SLEEVES}, in u8[:,:,:], in i8[:], in i8, {TABLE}, out i8[:,:,:]")
 def add_differences(
-    ratio, carries, cost, cash, cash_like, benchmark, scales, rebalance_of, starts, columns, weights, rows, paths,
-    first, planes, class_of, begin, slot_of, logs, vectors, used, differences,
+    ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights, rows,
+    paths, first, planes, class_of, begin, slot_of, logs, vectors, used, differences,
 ):  # fmt: skip
     """Add up, for some decisions, by how much the sums of each branch exceed those of the branch before it.
 
@@ -42,7 +42,7 @@ def add_differences(
     Returns the tile that there may be no room for in `vectors`, the number of tiles if all are done.
     """
     market = Market(
-        ratio, carries, cost, cash, cash_like, benchmark, scales, rebalance_of, starts, columns, weights
+        ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights
     )  # fmt: skip
     table = Table(slot_of, logs, vectors, used)
     was, held = work_space(starts), work_space(starts)

@@ -15,8 +15,8 @@ from forge_ray.kernels.transitions import exchange
     " out i8[:,:]"
 )
 def simulate_patch(
-    ratio, carries, cost, cash, cash_like, benchmark, scales, rebalance_of, starts, columns, weights, rows, at, paths,
-    vectors, base_sums, runs, class_in_segment, sums, segments,
+    ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights, rows,
+    at, paths, vectors, base_sums, runs, class_in_segment, sums, segments,
 ):  # fmt: skip
     """`simulate` for one branch that is a base branch but for some decisions: their vectors are exchanged.
 
@@ -26,7 +26,7 @@ def simulate_patch(
     sums : (n_classes, N_LANES) and segments : (3, n_segments), see `simulate`, written in full.
     """
     market = Market(
-        ratio, carries, cost, cash, cash_like, benchmark, scales, rebalance_of, starts, columns, weights
+        ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights
     )  # fmt: skip
     was, held, vector = work_space(starts), work_space(starts), np.zeros(N_LANES, np.int64)
     sums[:] = base_sums

@@ -17,8 +17,8 @@ SAME_TARGET = 1e-12
 
 @kernel(f"{SLEEVES}, in u8[:,:,:], in f8, in i8[:,:], in b1[:,:], out i8[:,:,:], out i8[:,:,:]")
 def simulate_path(
-    ratio, carries, cost, cash, cash_like, benchmark, scales, rebalance_of, starts, columns, weights, rows, paths,
-    first, planes, threshold, runs, class_in_segment, sums, segments,
+    ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights, rows,
+    paths, first, planes, threshold, runs, class_in_segment, sums, segments,
 ):  # fmt: skip
     """`simulate` bar by bar from the drifted weights; all decisions at once.
 
@@ -26,7 +26,7 @@ def simulate_path(
     tickers changes; below 0: when the target differs from that of the last trade by more than `SAME_TARGET`.
     """
     market = Market(
-        ratio, carries, cost, cash, cash_like, benchmark, scales, rebalance_of, starts, columns, weights
+        ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights
     )  # fmt: skip
     vector = np.zeros(N_LANES, np.int64)
     was, held = work_space(starts), work_space(starts)

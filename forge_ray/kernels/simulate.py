@@ -16,8 +16,8 @@ LEVEL, HIGH, DRAWDOWN = range(3)
 
 @kernel(f"{SLEEVES}, in u8[:,:,:], in i8[:,:], in b1[:,:], in i8, {TABLE}, out i8[:,:,:], out i8[:,:,:]")
 def simulate(
-    ratio, carries, cost, cash, cash_like, benchmark, scales, rebalance_of, starts, columns, weights, rows, paths,
-    first, planes, runs, class_in_segment, begin, slot_of, logs, vectors, used, sums, segments,
+    ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights, rows,
+    paths, first, planes, runs, class_in_segment, begin, slot_of, logs, vectors, used, sums, segments,
 ):  # fmt: skip
     """Add some decisions of every branch to its sums per class and its state per segment.
 
@@ -29,7 +29,7 @@ def simulate(
     equity so far. Returns the branch that there is no room for in `vectors`, n_branches if all are done.
     """
     market = Market(
-        ratio, carries, cost, cash, cash_like, benchmark, scales, rebalance_of, starts, columns, weights
+        ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights
     )  # fmt: skip
     table = Table(slot_of, logs, vectors, used)
     was, held = work_space(starts), work_space(starts)

@@ -80,12 +80,12 @@ def exchange(total, new, old):
 
 @kernel(f"{SLEEVES}, out i8[:,:]")
 def follow(
-    ratio, carries, cost, cash, cash_like, benchmark, scales, rebalance_of, starts, columns, weights, rows, paths,
-    first, out,
+    ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights, rows,
+    paths, first, out,
 ):  # fmt: skip
     """Vectors of following the first sleeve without a switch. out : (n, N_LANES), written in full."""
     market = Market(
-        ratio, carries, cost, cash, cash_like, benchmark, scales, rebalance_of, starts, columns, weights
+        ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights
     )  # fmt: skip
     was, held = work_space(starts), work_space(starts)
     for i in range(first, rows.shape[1]):
