@@ -21,8 +21,8 @@ from forge_ray.errors import DataError, Problem
 from forge_ray.kernels import accounting as lanes
 from forge_ray.plan import Mode, Need, Plan, Requirement
 
-SCALAR_BELOW = 2_000
-"""Branches for which no other simulation kernel is compiled."""
+SCALAR_BELOW = 16_000_000
+"""Decisions of all branches together for which no other simulation kernel is compiled."""
 
 MAX_RETURNS = 2**22
 """What the fine lanes of the sums hold without overflow: 2²² terms below 2⁴⁰."""
@@ -151,19 +151,19 @@ def bind(
         scales=_scales(panel, fills, first_fill, cost, cash, benchmark_returns),
         cash_like=np.isin(panel.tickers, execution.cash_like),
         rebalance_of=_rebalance_of(execution.rebalance, panel.dates[start : start + n], panel.dates),
-        kernel=kernel_of(plan)[0],
+        kernel=kernel_of(plan, n)[0],
     )
 
 
-def kernel_of(plan: Plan) -> tuple[Kernel, str]:
-    """What simulates the branches of a plan, and why."""
+def kernel_of(plan: Plan, n: int) -> tuple[Kernel, str]:
+    """What simulates the branches of a plan over n decisions, and why."""
     if plan.execution.depends_on_path:
         return Kernel.PATH, f"rebalance {plan.execution.rebalance} trades by what is held"
     if plan.space.is_sparse:
         return Kernel.PATCH, "branches are near the tree as written"
-    if plan.space.size < SCALAR_BELOW:
-        return Kernel.SCALAR, f"fewer than {SCALAR_BELOW:,} branches"
-    return Kernel.LANES, "many branches of one tree"
+    if (decisions := plan.space.size * n) < SCALAR_BELOW:
+        return Kernel.SCALAR, f"{decisions:,} decisions in all, fewer than {SCALAR_BELOW:,}"
+    return Kernel.LANES, f"{decisions:,} decisions in all"
 
 
 def start_ladder(plan: Plan, panel: Panel) -> tuple[Limit, ...]:

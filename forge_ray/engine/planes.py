@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from forge_ray.plan import AxisRef, Op, Residual, axes_of
 from forge_ray.tree import AxisValue, Term
 
 Values = dict[int, AxisValue]
+WORD = 64
 _TABLED = {"lt": (True, False), "lte": (True, True), "gt": (False, False), "gte": (False, True)}
 """Comparators of `bits.threshold_table`: whether true is below, whether equal counts."""
 
@@ -28,11 +29,11 @@ _TABLED = {"lt": (True, False), "lte": (True, True), "gt": (False, False), "gte"
 class Planes:
     """Planes of some branches of one group, computed when they are asked for.
 
-    table : (n_rows, 2, n_words) packed conditions at the decisions. rows : (n_branches, n_leaves) into it.
+    leaves : of the residual program. rows : (n_branches, n_leaves) row of each leaf, those of all leaves numbered on.
     """
 
     residual: Residual
-    table: np.ndarray
+    leaves: tuple[_Leaf, ...]
     rows: np.ndarray
 
     def __len__(self) -> int:
@@ -41,10 +42,10 @@ class Planes:
     def within(self, first: int, last: int) -> np.ndarray:
         """(n_branches, n_planes, 1 + n_words) of decisions [first, last), `first` a multiple of 64; see
         `kernels.transitions`."""
-        residual, begin, end = self.residual, first >> 6, bits.n_words(last)
-        out = np.empty((len(self), len(residual.planes), 1 + end - begin), np.uint64)
+        residual, before = self.residual, min(first, WORD)
+        out = np.empty((len(self), len(residual.planes), 1 + bits.n_words(last - first)), np.uint64)
         if residual.planes:
-            table = np.ascontiguousarray(self.table[:, :, max(begin - 1, 0) : end])
+            table = np.concatenate([leaf.table(first - before, last) for leaf in self.leaves])
             operations, planes = np.array(residual.operations, np.int64), np.array(residual.planes, np.int64)
             bits.residual_planes(operations, planes, table, self.rows, first == 0, residual.n_registers, out)
         return out
@@ -52,7 +53,7 @@ class Planes:
 
 def whole_path(residual: Residual, n_branches: int = 1) -> Planes:
     """Of branches that stay in the only sleeve of a group."""
-    return Planes(residual, np.empty((0, 2, 0), np.uint64), np.empty((n_branches, 0), np.int64))
+    return Planes(residual, (), np.empty((n_branches, 0), np.int64))
 
 
 def planes_of(
@@ -61,15 +62,14 @@ def planes_of(
     """values : of the group, by axis index. digits : (n_branches, n_axes of the term) value indices."""
     if not residual.planes:
         return whole_path(residual, len(digits))
-    tables, rows, n_rows = [], np.empty((len(digits), len(residual.leaves)), np.int64), 0
-    for leaf, expression in enumerate(residual.leaves):
+    leaves, rows, n_rows = [], np.empty((len(digits), len(residual.leaves)), np.int64), 0
+    for k, expression in enumerate(residual.leaves):
         inner = tuple(a for a in axes_of(bound.plan.expressions[expression].axes) if a in residual.inner)
         distinct, row_of = _combinations(bound, inner, digits[:, [term.axes.index(a) for a in inner]])
-        table = _Leaf(bound, evaluator, expression, inner, values).table(distinct)
-        rows[:, leaf] = n_rows + row_of
-        n_rows += len(table)
-        tables.append(table)
-    return Planes(residual, np.concatenate(tables), rows)
+        leaves.append(_Leaf(bound, evaluator, expression, inner, values, distinct))
+        rows[:, k] = n_rows + row_of
+        n_rows += len(distinct)
+    return Planes(residual, tuple(leaves), rows)
 
 
 def _combinations(bound: BoundPlan, axes: tuple[int, ...], digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -83,29 +83,33 @@ def _combinations(bound: BoundPlan, axes: tuple[int, ...], digits: np.ndarray) -
 
 @dataclass(frozen=True)
 class _Leaf:
-    """A condition and its inner axes; `values` are those of the outer ones."""
+    """A condition at the values of the outer axes and some of its inner ones.
+
+    distinct : (n, n_inner) value indices of the inner axes, ascending.
+    """
 
     bound: BoundPlan
     evaluator: Evaluator
     expression: int
     inner: tuple[int, ...]
     values: Values
+    distinct: np.ndarray
 
-    def table(self, distinct: np.ndarray) -> np.ndarray:
-        """(n, 2, n_words) for combinations (n, n_inner) of value indices, ascending."""
-        out = np.empty((len(distinct), 2, bits.n_words(self.bound.n)), np.uint64)
-        in_force = self.bound.start + self.bound.rebalance_of
-        threshold = self._threshold()
-        if threshold is None:
-            for row, digits in zip(out, distinct, strict=True):
+    def table(self, first: int, last: int) -> np.ndarray:
+        """(n, 2, n_words) packed at decisions [first, last)."""
+        in_force = self.bound.start + self.bound.rebalance_of[first:last]
+        out = np.empty((len(self.distinct), 2, bits.n_words(last - first)), np.uint64)
+        axis = self.threshold_axis
+        if axis is None:
+            for row, digits in zip(out, self.distinct, strict=True):
                 bits.at_decisions(self.evaluator.bits(self.expression, self._values(digits)), in_force, row)
-            return out
-        place = self.inner.index(threshold)
-        for same in _equal_but(distinct, place):
-            self._put_thresholds(threshold, distinct[same], place, in_force, out, same)
+        else:
+            for same in self.series:
+                self._put_thresholds(axis, same, in_force, out)
         return out
 
-    def _threshold(self) -> int | None:
+    @cached_property
+    def threshold_axis(self) -> int | None:
         """The axis of the number that the condition compares with, if it does nothing else and no series has it."""
         expressions = self.bound.plan.expressions
         e = expressions[self.expression]
@@ -117,13 +121,20 @@ class _Leaf:
             return None
         return axis.axis
 
-    def _put_thresholds(
-        self, axis: int, distinct: np.ndarray, place: int, in_force: np.ndarray, out: np.ndarray, same: np.ndarray
-    ) -> None:
+    @cached_property
+    def series(self) -> list[np.ndarray]:
+        """Indices of the combinations that differ in the threshold at most, together: they compare one series."""
+        others = np.delete(self.distinct, self.inner.index(self.threshold_axis), axis=1)
+        order = np.lexsort(others.T[::-1]) if others.shape[1] else np.arange(len(others))
+        return np.split(order, np.flatnonzero(np.diff(others[order], axis=0).any(axis=1)) + 1)
+
+    def _put_thresholds(self, axis: int, same: np.ndarray, in_force: np.ndarray, out: np.ndarray) -> None:
         """One series against its thresholds, which need not ascend with their indices."""
-        e, array = self.bound.plan.expressions[self.expression], self.bound.plan.space.axes[axis].array
-        seen = self.evaluator.seen(e.operands[0], self._values(distinct[0]))[in_force]
-        thresholds = array[distinct[:, place]].astype(np.float64)
+        e, place = self.bound.plan.expressions[self.expression], self.inner.index(axis)
+        thresholds = self.bound.plan.space.axes[axis].array[self.distinct[same, place]].astype(np.float64)
+        series = np.asarray(self.evaluator.series(e.operands[0], self._values(self.distinct[same[0]])))
+        read = in_force - self.bound.plan.execution.fills.delay
+        seen = np.where(read >= 0, series[read], np.nan)
         order = np.argsort(thresholds, kind="stable")
         table = np.empty((len(same), *out.shape[1:]), np.uint64)
         bits.threshold_table(seen, thresholds[order], *_TABLED[str(e.parameters[0])], table)
@@ -132,10 +143,3 @@ class _Leaf:
     def _values(self, digits: np.ndarray) -> Values:
         axes = self.bound.plan.space.axes
         return self.values | {a: axes[a].values[digit] for a, digit in zip(self.inner, digits, strict=True)}
-
-
-def _equal_but(distinct: np.ndarray, place: int) -> Iterator[np.ndarray]:
-    """Indices of the rows that differ in one place at most, together."""
-    others = np.delete(distinct, place, axis=1)
-    order = np.lexsort(others.T[::-1]) if others.shape[1] else np.arange(len(others))
-    yield from np.split(order, np.flatnonzero(np.diff(others[order], axis=0).any(axis=1)) + 1)

@@ -54,7 +54,7 @@ def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any
         "require": [str(requirement) for requirement in sweep.requirements],
         "keep": sweep.keep,
         "kernel": bound.kernel,
-        "kernel_because": kernel_of(plan)[1],
+        "kernel_because": kernel_of(plan, bound.n)[1],
         "block_size": block_size,
         "blocks": n_blocks,
         "workers": workers,
