@@ -132,13 +132,23 @@ class _Leaf:
         """One series against its thresholds, which need not ascend with their indices."""
         e, place = self.bound.plan.expressions[self.expression], self.inner.index(axis)
         thresholds = self.bound.plan.space.axes[axis].array[self.distinct[same, place]].astype(np.float64)
-        series = np.asarray(self.evaluator.series(e.operands[0], self._values(self.distinct[same[0]])))
+        seen = self._seen(e.operands[0], self._values(self.distinct[same[0]]), in_force)
+        order, asks = np.argsort(thresholds, kind="stable"), _TABLED[str(e.parameters[0])]
+        places = same[order]
+        if places[-1] - places[0] == len(places) - 1 and (np.diff(places) == 1).all():
+            bits.threshold_table(seen, thresholds[order], *asks, out[places[0] : places[-1] + 1])
+            return
+        table = np.empty((len(places), *out.shape[1:]), np.uint64)
+        bits.threshold_table(seen, thresholds[order], *asks, table)
+        out[places] = table
+
+    def _seen(self, series: int, values: Values, in_force: np.ndarray) -> np.ndarray:
+        """(m,) of a series as the decisions of some bars see it."""
+        found = np.asarray(self.evaluator.series(series, values))
         read = in_force - self.bound.plan.execution.fills.delay
-        seen = np.where(read >= 0, series[read], np.nan)
-        order = np.argsort(thresholds, kind="stable")
-        table = np.empty((len(same), *out.shape[1:]), np.uint64)
-        bits.threshold_table(seen, thresholds[order], *_TABLED[str(e.parameters[0])], table)
-        out[same[order]] = table
+        if read[0] >= 0 and read[-1] - read[0] == len(read) - 1:
+            return found[read[0] : read[-1] + 1]
+        return np.where(read >= 0, found[read], np.nan)
 
     def _values(self, digits: np.ndarray) -> Values:
         axes = self.bound.plan.space.axes

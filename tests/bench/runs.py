@@ -1,9 +1,8 @@
-"""M1: a million branches of the tree of W3 by `forge-ray run` on Ray, with one and with two actors, and what memory that
-takes.
+"""M1: a million branches of the tree of W3 by `forge-ray run` on Ray, with one and with two actors, and its memory.
 
-Seconds are wall seconds that the run reports, from the store's first byte to its last, with the start of Ray and of the
-actors; `whole` is the process besides. Memory is the largest unique set size (USS) of the driver and of an actor, looked
-at every quarter of a second.
+Seconds are wall seconds that the run reports, from the store's first byte to its last, with the start of Ray and of
+the actors; `whole` is those of the process. Memory is the largest unique set size (USS) of the driver and of an actor,
+looked at every quarter of a second.
 """
 
 from __future__ import annotations
