@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from forge_ray.cli.bench import bench as run_bench
+from forge_ray.errors import InputError
 from forge_ray.tree import atoms_of
 from forge_ray.tree.importers import import_text
 from forge_ray.tree.parse import parse_tree
@@ -72,3 +74,17 @@ def test_the_symphony_pastes_a_hundred_conditions_a_thousand_times(bench: None):
     conditions = [atom for atom in atoms_of(tree) if atom.kind == "condition"]
     assert 950 <= text.count('"lhs-fn"') <= 1_100
     assert 80 <= len(conditions) <= 110
+
+
+def test_the_command_runs_the_bench_of_a_checkout():
+    done = subprocess.run(
+        [sys.executable, "-m", "forge_ray.cli.main", "bench", "--only", "W9"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "--only: W9; allowed: W1, W1b, W2, W3, N1, M1" in done.stderr
+
+
+def test_the_command_says_where_the_bench_is_when_it_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr("forge_ray.__file__", str(tmp_path / "forge_ray" / "__init__.py"))
+    with pytest.raises(InputError, match=r"bench: .* run python tests/bench/engine\.py in a checkout"):
+        run_bench([])

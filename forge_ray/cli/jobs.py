@@ -119,6 +119,14 @@ def doctor(
     commands.doctor(out, as_json=as_json)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(context: typer.Context) -> None:
+    """Measure forge_ray against other ways of doing the same, from a checkout: --quick, --only W1,W3, --json."""
+    from forge_ray.cli.bench import bench
+
+    raise typer.Exit(bench(context.args))
+
+
 @data_app.command("check")
 def check_data(
     source: Annotated[str, typer.Argument(help="Sample, folder, or one Parquet or CSV file.", show_default=False)],
