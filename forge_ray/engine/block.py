@@ -123,6 +123,8 @@ def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
     """Names of the kernels that a bound plan calls, for warming them up."""
     plan = bound.plan
     kernels = {*_metric_kernels(plan), bits.residual_planes, bits.at_decisions, bits.threshold_table}
+    if any(e.op is Op.PERSIST for e in plan.expressions):
+        kernels.add(bits.persist_packed)
     kernels |= {*_SIMULATION[bound.kernel], accounting.price_ratios, finalize.finalize}
     if plan.has_equities:
         kernels |= {subtree_equity, volatility_shares}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.distinct import distinct_numbers
 from forge_ray.engine.values import Evaluator
 from forge_ray.kernels import bits
-from forge_ray.plan import AxisRef, Op, Residual, axes_of
+from forge_ray.plan import AxisRef, Op, Parameter, Residual, axes_of, resolve
 from forge_ray.tree import AxisValue, Term
 
 Values = dict[int, AxisValue]
@@ -72,6 +73,34 @@ def planes_of(
     return Planes(residual, tuple(leaves), rows)
 
 
+class _Compared(NamedTuple):
+    """A series (expression id) below or above the values of an axis; `days` bars in a row if that is not None."""
+
+    series: int
+    axis: int
+    asks: tuple[bool, bool]
+    days: Parameter
+
+
+def _thresholds(
+    series: np.ndarray, thresholds: np.ndarray, asks: tuple[bool, bool], read: np.ndarray, days: int
+) -> np.ndarray:
+    """(m, 2, n_words) packed conditions at some bars, ascending, unknown before bar 0. thresholds : (m,) ascending."""
+    first = read[0] - (days - 1)
+    bars = np.arange(first, read[-1] + 1) if days > 1 else read
+    is_slice = bars[0] >= 0 and (np.diff(bars) == 1).all()
+    seen = series[bars[0] : bars[-1] + 1] if is_slice else np.where(bars >= 0, series[bars], np.nan)
+    table = np.empty((len(thresholds), 2, bits.n_words(len(bars))), np.uint64)
+    bits.threshold_table(np.ascontiguousarray(seen), thresholds, *asks, table)
+    if days == 1:
+        return table
+    bits.persist_packed(table, days)
+    out = np.empty((len(thresholds), 2, bits.n_words(len(read))), np.uint64)
+    for row, kept in zip(out, table, strict=True):
+        bits.at_decisions(kept, read - first, row)
+    return out
+
+
 def _combinations(bound: BoundPlan, axes: tuple[int, ...], digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct rows of digits (n, n_axes), ascending, and which one each row is."""
     code = np.zeros(len(digits), np.int64)
@@ -99,56 +128,47 @@ class _Leaf:
         """(n, 2, n_words) packed at decisions [first, last)."""
         in_force = self.bound.start + self.bound.rebalance_of[first:last]
         out = np.empty((len(self.distinct), 2, bits.n_words(last - first)), np.uint64)
-        axis = self.threshold_axis
-        if axis is None:
+        if self.compared is None:
             for row, digits in zip(out, self.distinct, strict=True):
                 bits.at_decisions(self.evaluator.bits(self.expression, self._values(digits)), in_force, row)
         else:
-            for same in self.series:
-                self._put_thresholds(axis, same, in_force, out)
+            for same in self.together:
+                self._put_thresholds(self.compared, same, in_force, out)
         return out
 
     @cached_property
-    def threshold_axis(self) -> int | None:
-        """The axis of the number that the condition compares with, if it does nothing else and no series has it."""
+    def compared(self) -> _Compared | None:
+        """How the condition compares a series with thresholds, if it does that."""
         expressions = self.bound.plan.expressions
-        e = expressions[self.expression]
+        e, days = expressions[self.expression], None
+        if e.op is Op.PERSIST:
+            e, days = expressions[e.operands[0]], e.parameters[0]
         if e.op is not Op.COMPARE or e.parameters[0] not in _TABLED:
             return None
         series, number = (expressions[operand] for operand in e.operands)
         axis = number.parameters[0] if number.op is Op.NUMBER else None
-        if not isinstance(axis, AxisRef) or axis.axis not in self.inner or series.axes >> axis.axis & 1:
+        if not isinstance(axis, AxisRef) or axis.axis not in self.inner or series.axes >> axis.axis & 1 or days == axis:
             return None
-        return axis.axis
+        return _Compared(e.operands[0], axis.axis, _TABLED[str(e.parameters[0])], days)
 
     @cached_property
-    def series(self) -> list[np.ndarray]:
-        """Indices of the combinations that differ in the threshold at most, together: they compare one series."""
-        others = np.delete(self.distinct, self.inner.index(self.threshold_axis), axis=1)
+    def together(self) -> list[np.ndarray]:
+        """Indices of the combinations that differ in the threshold at most: they compare one series."""
+        assert self.compared is not None
+        others = np.delete(self.distinct, self.inner.index(self.compared.axis), axis=1)
         order = np.lexsort(others.T[::-1]) if others.shape[1] else np.arange(len(others))
         return np.split(order, np.flatnonzero(np.diff(others[order], axis=0).any(axis=1)) + 1)
 
-    def _put_thresholds(self, axis: int, same: np.ndarray, in_force: np.ndarray, out: np.ndarray) -> None:
+    def _put_thresholds(self, compared: _Compared, same: np.ndarray, in_force: np.ndarray, out: np.ndarray) -> None:
         """One series against its thresholds, which need not ascend with their indices."""
-        e, place = self.bound.plan.expressions[self.expression], self.inner.index(axis)
-        thresholds = self.bound.plan.space.axes[axis].array[self.distinct[same, place]].astype(np.float64)
-        seen = self._seen(e.operands[0], self._values(self.distinct[same[0]]), in_force)
-        order, asks = np.argsort(thresholds, kind="stable"), _TABLED[str(e.parameters[0])]
-        places = same[order]
-        if places[-1] - places[0] == len(places) - 1 and (np.diff(places) == 1).all():
-            bits.threshold_table(seen, thresholds[order], *asks, out[places[0] : places[-1] + 1])
-            return
-        table = np.empty((len(places), *out.shape[1:]), np.uint64)
-        bits.threshold_table(seen, thresholds[order], *asks, table)
-        out[places] = table
-
-    def _seen(self, series: int, values: Values, in_force: np.ndarray) -> np.ndarray:
-        """(m,) of a series as the decisions of some bars see it."""
-        found = np.asarray(self.evaluator.series(series, values))
+        values, place = self._values(self.distinct[same[0]]), self.inner.index(compared.axis)
+        thresholds = self.bound.plan.space.axes[compared.axis].array[self.distinct[same, place]].astype(np.float64)
+        order = np.argsort(thresholds, kind="stable")
+        series = np.broadcast_to(self.evaluator.series(compared.series, values), (self.evaluator.n_bars,))
         read = in_force - self.bound.plan.execution.fills.delay
-        if read[0] >= 0 and read[-1] - read[0] == len(read) - 1:
-            return found[read[0] : read[-1] + 1]
-        return np.where(read >= 0, found[read], np.nan)
+        (days,) = resolve((compared.days,), values)
+        table = _thresholds(series, thresholds[order], compared.asks, read, int(days or 1))
+        out[same[order]] = table
 
     def _values(self, digits: np.ndarray) -> Values:
         axes = self.bound.plan.space.axes

@@ -10,7 +10,7 @@ import numpy as np
 
 from forge_ray.kernels.compile import device, kernel
 
-ONE, ALL = np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
+ONE, NONE, ALL = np.uint64(1), np.uint64(0), np.uint64(0xFFFFFFFFFFFFFFFF)
 LOAD_TRUE, LOAD_FALSE, AND, OR, NOR, ONES = range(6)
 
 
@@ -177,17 +177,39 @@ def lies_below(threshold, x, is_equal_below):
     return threshold <= x if is_equal_below else threshold < x
 
 
+@kernel("out u8[:,:,:], in i8")
+def persist_packed(table, days):
+    """`persist` of packed conditions, in place. table : (m, 2, n_words) known true, known false."""
+    n = table.shape[2]
+    once = np.zeros((2, n), np.uint64)
+    for row in range(table.shape[0]):
+        once[:] = table[row]
+        for day in range(1, days):
+            whole, part = day >> 6, np.uint64(day & 63)
+            for w in range(n):
+                true, false = NONE, NONE
+                if w >= whole:
+                    true, false = once[0, w - whole] << part, once[1, w - whole] << part
+                if w > whole and part > NONE:
+                    true |= once[0, w - whole - 1] >> (np.uint64(64) - part)
+                    false |= once[1, w - whole - 1] >> (np.uint64(64) - part)
+                table[row, 0, w] &= true
+                table[row, 1, w] |= false
+
+
 @kernel("in u8[:,:], in i8[:], out u8[:,:]")
 def at_decisions(words, bars, out):
-    """Bits of some bars, side by side. words : (n, n_words). bars : (m,) ascending. out : (n, ceil(m / 64)) in full.
+    """Bits of some bars, side by side. words : (n, n_words). bars : (m,). out : (n, ceil(m / 64)) in full.
 
     Bars one after the other are whole words, shifted.
     """
-    m = bars.shape[0]
+    m, is_run = bars.shape[0], True
+    for j in range(1, m):
+        is_run &= bars[j] == bars[j - 1] + 1
     first, shift = bars[0] >> 6, np.uint64(bars[0] & 63)
     out[:] = 0
     for row in range(words.shape[0]):
-        if bars[m - 1] - bars[0] == m - 1:
+        if is_run:
             for w in range(out.shape[1]):
                 out[row, w] = words[row, first + w] >> shift
                 if shift > 0 and first + w + 1 < words.shape[1]:

@@ -16,17 +16,16 @@ import numpy as np
 
 from forge_ray.kernels import vectors as v
 from forge_ray.kernels.accounting import N_LANES, Market, work_space
+from forge_ray.kernels.bits import ALL, NONE, ONE
 from forge_ray.kernels.compile import device, kernel
 from forge_ray.kernels.simulate import DRAWDOWN, HIGH, LEVEL
-from forge_ray.kernels.transitions import ONE, SLEEVES, TABLE, Table, compute
+from forge_ray.kernels.transitions import SLEEVES, TABLE, Table, compute
 
 WIDTH = 16
 """Branches side by side."""
 TILE = 8
 """Words of decisions whose vectors are in use at a time."""
 ALL_LANES = (1 << WIDTH) - 1
-FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
-NONE = np.uint64(0)
 
 
 @kernel(f"{SLEEVES}, in u8[:,:,:], in i8[:], in i8, {TABLE}, out i8[:,:,:]")
@@ -48,7 +47,7 @@ def add_differences(
     was, held = work_space(starts), work_space(starts)
     n_branches, n_planes, n, n_classes = planes.shape[0], planes.shape[1], class_of.shape[0], differences.shape[1]
     n_tiles = (planes.shape[2] - 2) // TILE + 1
-    tail = (ONE << np.uint64(n & 63)) - ONE if n & 63 else FULL
+    tail = (ONE << np.uint64(n & 63)) - ONE if n & 63 else ALL
     for tile in range(begin, n_tiles):
         w_begin = 1 + tile * TILE
         w_end = min(w_begin + TILE, planes.shape[2])
@@ -62,7 +61,7 @@ def add_differences(
                 differs = NONE
                 for p in range(n_planes):
                     differs |= planes[b, p, w] ^ planes[max(b - 1, 0), p, w]
-                left = (differs | differs << ONE | before >> np.uint64(63)) if b > 0 else FULL
+                left = (differs | differs << ONE | before >> np.uint64(63)) if b > 0 else ALL
                 before = differs
                 if w == planes.shape[2] - 1:
                     left &= tail
@@ -125,7 +124,7 @@ def scan_drawdowns(planes, which, quiet, first, runs, class_in_segment, logs, se
                 start = (w - 1) << 6
                 left = todo[w]
                 if start < begin:
-                    left &= FULL << np.uint64(begin - start)
+                    left &= ALL << np.uint64(begin - start)
                 if end - start < 64:
                     left &= (ONE << np.uint64(end - start)) - ONE
                 while left != NONE:
