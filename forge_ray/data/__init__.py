@@ -7,6 +7,7 @@ from forge_ray.data.frames import Frame, as_frame, is_frame
 from forge_ray.data.histories import CLEAN_POLICIES, Bars, history_table
 from forge_ray.data.load import load, read_raw
 from forge_ray.data.panel import History, OwnBars, Panel, as_date, as_day, build_panel
+from forge_ray.data.parsed import ParsedTickers
 from forge_ray.data.raw import Future, RawMarket
 from forge_ray.data.samples import sample_tickers
 from forge_ray.data.splits import Split, parse_split, split_masks
@@ -22,6 +23,7 @@ __all__ = [
     "MarketCheck",
     "OwnBars",
     "Panel",
+    "ParsedTickers",
     "RawMarket",
     "Split",
     "TickerCheck",

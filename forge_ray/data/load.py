@@ -7,17 +7,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypedDict, Unpack
 
 from forge_ray.catalog import CASH
 from forge_ray.data.columns import COLUMN_OF, Wanted
-from forge_ray.data.histories import CLEAN_POLICIES, Bars, chained, cut, read_bars
+from forge_ray.data.histories import CLEAN_POLICIES, Bars, chained, cut, cut_bars, read_bars
 from forge_ray.data.panel import Panel
+from forge_ray.data.parsed import ParsedMarket, ParsedTickers
 from forge_ray.data.raw import RawMarket
-from forge_ray.data.sources import missing_tickers, open_market
-from forge_ray.errors import DataError, step, unknown
+from forge_ray.data.sources import Market, missing_tickers, open_market
+from forge_ray.errors import DataError, Problem, step, unknown
 
 
 class Options(TypedDict, total=False):
@@ -30,6 +32,7 @@ class Options(TypedDict, total=False):
     clean: Iterable[str]
     columns: Mapping[str, str] | None
     calendar: str
+    parsed: ParsedTickers | None
 
 
 def load(source: Any, tickers: Iterable[str], **options: Unpack[Options]) -> Panel:
@@ -48,6 +51,7 @@ def read_raw(
     clean: Iterable[str] = (),
     columns: Mapping[str, str] | None = None,
     calendar: str = "intersection",
+    parsed: ParsedTickers | None = None,
 ) -> RawMarket:
     """The bars of tickers and of carried ones, checked, and what makes a panel of them.
 
@@ -63,6 +67,7 @@ def read_raw(
     clean : what to mend instead of refusing, in this order: ``sort``, ``drop_duplicates`` (the last row of a date
     stays), ``drop_invalid`` (rows whose price is missing, infinite, zero or negative).
     columns : what the source calls our columns, such as ``{"Close": "px_last"}``. calendar : as for `build_panel`.
+    parsed : where tickers of files are kept as they were parsed; it changes neither bars nor errors.
     CASH is never loaded, whatever the source has under that name.
     Raises `DataError` with every problem of every ticker.
     """
@@ -74,17 +79,59 @@ def read_raw(
     wanted = sorted(set(tickers) - {CASH})
     places = {name: f"ticker {step(name)}" for name in wanted}
     places |= {name: beside[name] for name in sorted(beside) if name not in places}
-    absent = missing_tickers(market, places)
-    problems += absent.values()
     others = tuple(column for field, column in COLUMN_OF.items() if field in set(fields) and field != "close")
     asked = Wanted(("Date", "Close", *others), ("Adj Close",))
-    found: dict[str, Bars] = {}
-    for name, table in market.read([name for name in places if name not in absent], asked, problems):
-        try:
-            found[name] = read_bars(name, table, policies)
-            cut(chained(found[name]), start, end)
-        except DataError as error:
-            problems += error.problems
-    if problems:
-        raise DataError(problems)
+    reading = Reading(market, places, asked, policies, start, end)
+    if parsed is None or problems:
+        found = reading.bars(problems)
+    else:
+        found = reading.bars_through(ParsedMarket.of(parsed, market, asked, policies, columns or {}))
     return RawMarket(found, tuple(wanted), tuple(sorted(beside)), calendar, start, end)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What to read of a market. places : of the job, by the ticker that each asks for."""
+
+    market: Market
+    places: Mapping[str, str]
+    asked: Wanted
+    policies: tuple[str, ...]
+    start: date | None
+    end: date | None
+
+    def bars(self, problems: Iterable[Problem] = ()) -> dict[str, Bars]:
+        """Every ticker, read from the source. Raises `DataError` with what is wrong, and with the problems given."""
+        return self._read(self.places, list(problems), lambda bars: bars)
+
+    def bars_through(self, parsed: ParsedMarket) -> dict[str, Bars]:
+        """The same bars or the same error, mapped as far as they were parsed before."""
+        mapped = {name: bars for name in self.places if (bars := parsed.find(name)) is not None}
+        try:
+            for bars in mapped.values():
+                cut_bars(bars, self.start, self.end)
+            rest = {name: place for name, place in self.places.items() if name not in mapped}
+            return mapped | self._read(rest, [], parsed.keep)
+        except DataError:
+            if not mapped:
+                raise
+            return self.bars()  # which says what is wrong with all of them, in their order
+        finally:
+            parsed.done()
+
+    def _read(
+        self, places: Mapping[str, str], problems: list[Problem], keep: Callable[[Bars], Bars]
+    ) -> dict[str, Bars]:
+        absent = missing_tickers(self.market, places) if places else {}
+        problems += absent.values()
+        found: dict[str, Bars] = {}
+        for name, table in self.market.read([name for name in places if name not in absent], self.asked, problems):
+            try:
+                bars = read_bars(name, table, self.policies)
+                cut(chained(bars), self.start, self.end)
+                found[name] = keep(bars)
+            except DataError as error:
+                problems += error.problems
+        if problems:
+            raise DataError(problems)
+        return found

@@ -48,6 +48,10 @@ class Market(Protocol):
         """
         ...
 
+    def file_of(self, ticker: str) -> Path | None:
+        """The one file that holds all rows of a ticker, if it has any; None if there is no such file."""
+        ...
+
 
 def open_market(source: Any, columns: Mapping[str, str]) -> Market:
     """The market that a source is: a sample's name, the path of a folder or file, or frames.
@@ -115,6 +119,10 @@ class TickerMarket:
             except DataError as error:
                 problems += error.problems
 
+    def file_of(self, ticker: str) -> Path | None:
+        tables = self.tables.get(ticker, ())
+        return tables[0].file if len(tables) == 1 else None
+
     def _table(self, ticker: str) -> Tabular:
         table, *others = self.tables[ticker]
         if others:
@@ -156,6 +164,9 @@ class LongMarket:
         for ticker in tickers:
             begin, ends = ends, ends + self._counts[ticker]
             yield ticker, table.slice(begin, ends - begin)
+
+    def file_of(self, ticker: str) -> Path | None:
+        return self.table.file
 
     def _found(self, wanted: Wanted) -> dict[str, str]:
         names, place = self.table.names(), self.table.place

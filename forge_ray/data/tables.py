@@ -31,6 +31,11 @@ class Tabular(Protocol):
     @property
     def place(self) -> str: ...
 
+    @property
+    def file(self) -> Path | None:
+        """The file that holds the table, if one does."""
+        ...
+
     def names(self) -> list[str]:
         """Its columns, in order; a name may be there twice."""
         ...
@@ -79,6 +84,7 @@ class MemoryTable:
 
     table: pa.Table = field(repr=False)
     place: str
+    file: Path | None = None
 
     def names(self) -> list[str]:
         return list(self.table.column_names)

@@ -12,6 +12,7 @@ from forge_ray.engine.kernel_cache import KernelCache, kernel_cache
 from forge_ray.engine.rows import FIXED_COLUMNS, METRIC_COLUMNS, dimensions, schema
 from forge_ray.engine.single import BranchBars, branch_bars
 from forge_ray.engine.values import Evaluator
+from forge_ray.kernels.compile import cache_folder
 
 __all__ = [
     "FIXED_COLUMNS",
@@ -28,6 +29,7 @@ __all__ = [
     "Limit",
     "bind",
     "branch_bars",
+    "cache_folder",
     "condition_rates",
     "decision_at",
     "dimensions",

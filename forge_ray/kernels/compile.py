@@ -130,14 +130,17 @@ def _argument_type(entry: str) -> Any:
     return types.Array(_SCALARS[scalar], shape.count(",") + 1, "C", readonly=direction == "in")
 
 
+def cache_folder() -> Path:
+    """Where caches lie: ``$FORGE_RAY_CACHE``, else ``$XDG_CACHE_HOME/forge_ray``, else ``~/.cache/forge_ray``."""
+    if base := os.environ.get("FORGE_RAY_CACHE"):
+        return Path(base)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forge_ray"
+
+
 @cache
 def folder() -> Path:
-    """The cache folder of this code on this CPU, below ``$FORGE_RAY_CACHE``, else ``$XDG_CACHE_HOME/forge_ray``, else
-    ``~/.cache/forge_ray``."""
-    base = os.environ.get("FORGE_RAY_CACHE")
-    if not base:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "forge_ray"
-    return Path(base) / "kernels" / _key()
+    """The folder of this code on this CPU, below `cache_folder`."""
+    return cache_folder() / "kernels" / _key()
 
 
 def _key() -> str:

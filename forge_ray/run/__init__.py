@@ -11,6 +11,7 @@ from forge_ray.run.execution import (
     Progress,
     Result,
     execute,
+    kept_tickers,
     prepare,
     sharpe_by_luck,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "execute",
     "explain",
     "explain_decision",
+    "kept_tickers",
     "needle",
     "prepare",
     "sharpe_by_luck",

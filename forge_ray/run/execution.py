@@ -25,8 +25,8 @@ import pyarrow as pa
 from forge_ray import jsontext
 from forge_ray.catalog import BARS_PER_YEAR
 from forge_ray.cluster.work import Done, Work
-from forge_ray.data import Frame, RawMarket, history_table, read_raw
-from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Kernel, bind
+from forge_ray.data import Frame, ParsedTickers, RawMarket, history_table, read_raw
+from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Kernel, bind, cache_folder
 from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, unknown
 from forge_ray.plan import Plan, compile_plan
 from forge_ray.store import LocalStore, Part, SqliteSink, write_payload
@@ -102,10 +102,16 @@ def prepare(sweep: Sweep) -> Prepared:
         clean=source.clean,
         columns=source.columns,
         calendar=sweep.execution.calendar,
+        parsed=kept_tickers(),
     )
     panel = market.panel()
     bound = bind(plan, panel, sweep.split, sweep.benchmark, sweep.requirements, sweep.keep, sweep.tree_names)
     return Prepared(sweep, bound, sweep.run_id(panel.fingerprint), market)
+
+
+def kept_tickers() -> ParsedTickers:
+    """Where the tickers of files are kept as they were parsed: beside the compiled kernels."""
+    return ParsedTickers(cache_folder() / "tickers")
 
 
 def _carried(sweep: Sweep, plan: Plan) -> dict[str, str]:
