@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from bad_data import DATA_FILES, DataFile
 
-from forge_ray.data import Bars, ParsedTickers, RawMarket, csvtable, load, parsed, read_raw, sources, tables
+from forge_ray.data import Bars, CacheFolder, RawMarket, csvtable, load, parsed, read_raw, sources, tables
 from forge_ray.errors import DataError
 
 DAYS = [date(2020, 1, 1) + timedelta(days=k) for k in range(40)]
@@ -56,8 +56,8 @@ SOURCES = (as_folder_of_csv, as_csv, as_parquet)
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> ParsedTickers:
-    return ParsedTickers(tmp_path / "cache" / "tickers")
+def kept(tmp_path: Path) -> CacheFolder:
+    return CacheFolder(tmp_path / "cache" / "tickers")
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def _bits(bars: Bars) -> tuple:
 
 
 @pytest.mark.parametrize("write", SOURCES)
-def test_a_later_load_maps_the_same_bars_and_parses_nothing(write, tmp_path: Path, kept: ParsedTickers, request):
+def test_a_later_load_maps_the_same_bars_and_parses_nothing(write, tmp_path: Path, kept: CacheFolder, request):
     source = write(tmp_path / "source", long_table())
     plain, first = read_raw(source, TICKERS, fields=FIELDS), read_raw(source, TICKERS, fields=FIELDS, parsed=kept)
     request.getfixturevalue("no_reading")
@@ -95,7 +95,7 @@ def test_a_later_load_maps_the_same_bars_and_parses_nothing(write, tmp_path: Pat
 
 
 @pytest.mark.parametrize("write", SOURCES)
-def test_a_source_that_changed_is_read_again_whatever_its_times_say(write, tmp_path: Path, kept: ParsedTickers):
+def test_a_source_that_changed_is_read_again_whatever_its_times_say(write, tmp_path: Path, kept: CacheFolder):
     source = write(tmp_path / "source", long_table())
     read_raw(source, TICKERS, parsed=kept)
     files = [source] if source.is_file() else sorted(source.iterdir())
@@ -110,7 +110,7 @@ def test_a_source_that_changed_is_read_again_whatever_its_times_say(write, tmp_p
     assert bits(found) == bits(read_raw(source, TICKERS))
 
 
-def test_what_is_asked_for_is_part_of_the_key(tmp_path: Path, kept: ParsedTickers):
+def test_what_is_asked_for_is_part_of_the_key(tmp_path: Path, kept: CacheFolder):
     """Other fields, columns, policies and other code have other keys."""
     source = as_folder_of_csv(tmp_path / "source", long_table())
     rows = (source / "AAA.csv").read_text().splitlines()
@@ -127,7 +127,7 @@ def test_what_is_asked_for_is_part_of_the_key(tmp_path: Path, kept: ParsedTicker
         assert not plain.bars["BBB"].others and (plain.bars["BBB"].close != moved.bars["BBB"].close).all()
 
 
-def test_a_file_of_one_ticker_and_of_many_have_other_keys(tmp_path: Path, kept: ParsedTickers):
+def test_a_file_of_one_ticker_and_of_many_have_other_keys(tmp_path: Path, kept: CacheFolder):
     """A folder takes every row of AAA.csv for AAA, whatever its column Ticker says; a long file only its own."""
     folder = tmp_path / "source"
     folder.mkdir()
@@ -137,7 +137,7 @@ def test_a_file_of_one_ticker_and_of_many_have_other_keys(tmp_path: Path, kept: 
         read_raw(folder, ["AAA"], parsed=kept)
 
 
-def test_a_name_that_says_gzip_is_not_answered_from_plain_text(tmp_path: Path, kept: ParsedTickers):
+def test_a_name_that_says_gzip_is_not_answered_from_plain_text(tmp_path: Path, kept: CacheFolder):
     plain = as_csv(tmp_path / "plain", long_table())
     read_raw(plain, TICKERS, parsed=kept)
     (packed := tmp_path / "plain.csv.gz").write_bytes(plain.read_bytes())
@@ -145,7 +145,7 @@ def test_a_name_that_says_gzip_is_not_answered_from_plain_text(tmp_path: Path, k
         read_raw(packed, TICKERS, parsed=kept)
 
 
-def test_other_code_reads_again(tmp_path: Path, kept: ParsedTickers, monkeypatch: pytest.MonkeyPatch):
+def test_other_code_reads_again(tmp_path: Path, kept: CacheFolder, monkeypatch: pytest.MonkeyPatch):
     source = as_csv(tmp_path / "source", long_table())
     read_raw(source, TICKERS, parsed=kept)
     monkeypatch.setattr(parsed, "_code", lambda: b"another version")
@@ -153,7 +153,7 @@ def test_other_code_reads_again(tmp_path: Path, kept: ParsedTickers, monkeypatch
     assert len(kept.files()) == 2 * len(TICKERS)
 
 
-def test_every_damage_is_seen_and_parsed_away(tmp_path: Path, kept: ParsedTickers):
+def test_every_damage_is_seen_and_parsed_away(tmp_path: Path, kept: CacheFolder):
     """A flipped bit, a cut, an extension anywhere in a kept file: the bars are right, and so is the file again."""
     source = as_csv(tmp_path / "source", long_table())
     expected = bits(read_raw(source, TICKERS, parsed=kept))
@@ -169,7 +169,7 @@ def test_every_damage_is_seen_and_parsed_away(tmp_path: Path, kept: ParsedTicker
 
 
 def test_nothing_is_kept_of_a_file_that_changed_while_it_was_parsed(
-    tmp_path: Path, kept: ParsedTickers, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kept: CacheFolder, monkeypatch: pytest.MonkeyPatch
 ):
     source, other = as_csv(tmp_path / "source", long_table()), text(long_table(seed=2))
     read = csvtable.CsvTable.read
@@ -184,7 +184,7 @@ def test_nothing_is_kept_of_a_file_that_changed_while_it_was_parsed(
 
 
 @pytest.mark.parametrize("case", DATA_FILES, ids=[case.name for case in DATA_FILES])
-def test_bad_files_are_refused_with_the_same_words(case: DataFile, tmp_path: Path, kept: ParsedTickers):
+def test_bad_files_are_refused_with_the_same_words(case: DataFile, tmp_path: Path, kept: CacheFolder):
     file = tmp_path / case.file
     if isinstance(case.content, dict):
         pq.write_table(pa.table(case.content), file)
@@ -197,7 +197,7 @@ def test_bad_files_are_refused_with_the_same_words(case: DataFile, tmp_path: Pat
     assert str(plain.value) == str(through.value) and kept.files() == []
 
 
-def test_problems_of_kept_tickers_stand_where_they_always_stand(tmp_path: Path, kept: ParsedTickers):
+def test_problems_of_kept_tickers_stand_where_they_always_stand(tmp_path: Path, kept: CacheFolder):
     """AAA is kept, BBB is damaged since, both lie outside the span, CCC is not there: one list in the usual order."""
     source = as_folder_of_csv(tmp_path / "source", long_table())
     read_raw(source, TICKERS, parsed=kept)
@@ -210,16 +210,16 @@ def test_problems_of_kept_tickers_stand_where_they_always_stand(tmp_path: Path, 
     assert len(plain.value.problems) == 3 and plain.value.problems == through.value.problems
 
 
-def test_the_folder_stays_within_its_limit_and_the_least_recently_used_go(tmp_path: Path, kept: ParsedTickers):
+def test_the_folder_stays_within_its_limit_and_the_least_recently_used_go(tmp_path: Path, kept: CacheFolder):
     source = as_folder_of_csv(tmp_path / "source", long_table())
     read_raw(source, TICKERS, parsed=kept)
     size = max(entry.stat().st_size for entry in kept.files())
     for age, entry in enumerate(kept.files()):
         os.utime(entry.path, (1_000_000 + age, 1_000_000 + age))
     read_raw(source, ["AAA"], parsed=kept)  # AAA is used, so BBB is the oldest
-    (kept.folder / ".new-abandoned").write_bytes(b"half")
-    os.utime(kept.folder / ".new-abandoned", (1, 1))
-    few = ParsedTickers(kept.folder, limit_bytes=2 * size)
+    (kept.path / ".new-abandoned").write_bytes(b"half")
+    os.utime(kept.path / ".new-abandoned", (1, 1))
+    few = CacheFolder(kept.path, limit_bytes=2 * size)
     other = as_csv(tmp_path / "other", long_table(seed=3))
     read_raw(other, ["AAA"], parsed=few)
     assert sum(entry.stat().st_size for entry in few.files()) <= 2 * size and len(few.files()) == 2
@@ -229,11 +229,11 @@ def test_the_folder_stays_within_its_limit_and_the_least_recently_used_go(tmp_pa
     assert {entry.name for entry in few.files()} == names
 
 
-def test_mapped_bars_outlive_their_file(tmp_path: Path, kept: ParsedTickers):
+def test_mapped_bars_outlive_their_file(tmp_path: Path, kept: CacheFolder):
     source = as_csv(tmp_path / "source", long_table())
     expected = bits(read_raw(source, TICKERS))
     found = read_raw(source, TICKERS, parsed=kept)
-    ParsedTickers(kept.folder, limit_bytes=0).trim()
+    CacheFolder(kept.path, limit_bytes=0).trim()
     assert kept.files() == [] and bits(found) == expected
 
 
@@ -245,18 +245,18 @@ def test_a_folder_that_cannot_be_written_is_told_once_and_costs_nothing_else(
     (blocked := tmp_path / "blocked").write_text("")
     folder = blocked if where == "a file" else blocked / "tickers"
     with caplog.at_level(logging.WARNING):
-        found = read_raw(source, TICKERS, parsed=ParsedTickers(folder))
+        found = read_raw(source, TICKERS, parsed=CacheFolder(folder))
     assert bits(found) == bits(read_raw(source, TICKERS))
     assert [record.message for record in caplog.records if "not kept parsed" in record.message] == caplog.messages
     assert len(caplog.messages) == 1 and str(folder) in caplog.messages[0] and "FORGE_RAY_CACHE" in caplog.messages[0]
 
 
-def test_files_and_folder_are_private(tmp_path: Path, kept: ParsedTickers):
+def test_files_and_folder_are_private(tmp_path: Path, kept: CacheFolder):
     read_raw(as_csv(tmp_path / "source", long_table()), TICKERS, parsed=kept)
-    assert kept.folder.stat().st_mode & 0o077 == 0
+    assert kept.path.stat().st_mode & 0o077 == 0
     assert all(entry.stat().st_mode & 0o077 == 0 for entry in kept.files())
 
 
-def test_frames_are_not_kept(tmp_path: Path, kept: ParsedTickers):
+def test_frames_are_not_kept(tmp_path: Path, kept: CacheFolder):
     load(long_table(), TICKERS, parsed=kept)
     assert kept.files() == [] and sources.open_market(long_table(), {}).file_of("AAA") is None

@@ -55,7 +55,9 @@ def test_json_holds_versions_sizes_and_the_token_s_mode(tmp_path: Path, token: P
 
 def test_text_names_every_subject():
     subjects = [line[:14].strip() for line in command().splitlines()]
-    assert {"versions", "cores", "memory", "/dev/shm", "disk", "ray", "kernel cache", "ticker cache"} <= set(subjects)
+    assert {"versions", "cores", "memory", "/dev/shm", "disk", "ray", "kernel cache", "tickers", "panels"} <= set(
+        subjects
+    )
 
 
 def test_no_secret_is_printed(monkeypatch: pytest.MonkeyPatch):
@@ -132,13 +134,14 @@ def test_limits_of_a_container_are_seen(tmp_path: Path, monkeypatch: pytest.Monk
     assert found["memory"] == {"total": 2**30, "available": 2**29}
 
 
-def test_the_tickers_that_a_job_left_parsed_are_counted(tmp_path: Path):
+def test_what_a_job_left_of_its_market_is_counted(tmp_path: Path):
     job = {"tree": {"id": "a", "kind": "position", "positions": ["MSFT"]}, "data": "sample:us_ohlcv"}
     (tmp_path / "job.json").write_text(json.dumps(job))
     cache = str(tmp_path / "cache")
-    empty = json.loads(command("--json", FORGE_RAY_CACHE=cache))["ticker_cache"]
-    assert (empty["files"], empty["bytes"]) == (0, 0) and not Path(cache).exists()
+    empty = json.loads(command("--json", FORGE_RAY_CACHE=cache))["data_cache"]
+    assert [kept["files"] for kept in empty.values()] == [0, 0] and not Path(cache).exists()
     call = [sys.executable, "-m", "forge_ray.cli.main", "plan", str(tmp_path / "job.json")]
     subprocess.run(call, env=os.environ | {"FORGE_RAY_CACHE": cache}, capture_output=True, check=True)
-    full = json.loads(command("--json", FORGE_RAY_CACHE=cache))["ticker_cache"]
-    assert full["files"] == 1 and full["limit"] > full["bytes"] > 8 * 1000
+    full = json.loads(command("--json", FORGE_RAY_CACHE=cache))["data_cache"]
+    assert [kept["files"] for kept in full.values()] == [1, 1]
+    assert all(kept["limit"] > kept["bytes"] > 8 * 1000 for kept in full.values())

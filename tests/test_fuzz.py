@@ -159,7 +159,7 @@ def check_panel(panel: Panel) -> None:
     for values in own.others.values():
         assert not np.isinf(values).any() and not (values < 0).any()
     of_bars = [own.dates, own.close, own.shown, own.carried, *own.others.values()]
-    arrays = [panel.dates, panel.close, *panel.others.values(), *of_bars]
+    arrays = [panel.dates, *panel.fields.values(), *of_bars]
     assert not any(array.flags.writeable for array in arrays) and all(array.flags.c_contiguous for array in arrays)
 
 

@@ -156,7 +156,7 @@ def members_of_the_last_day(patch: Patch) -> None:
 
     def survivors(tickers: Sequence[str], panel: Panel) -> Allocation:
         gone = np.isnan(panel.close[:, -1:])
-        return right(tickers, replace(panel, close=np.where(gone, np.nan, panel.close)))
+        return right(tickers, replace(panel, fields={**panel.fields, "close": np.where(gone, np.nan, panel.close)}))
 
     patch.setattr(allocations, "held_row", survivors)
 

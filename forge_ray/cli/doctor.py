@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from forge_ray.cluster.token import token_is_exposed, token_mode, token_path
-from forge_ray.data import ParsedTickers
+from forge_ray.data import CacheFolder
 from forge_ray.engine import kernel_cache
-from forge_ray.run import kept_tickers
+from forge_ray.run import data_cache
 
 PACKAGES = ("forge-ray", "ray", "numba", "numpy", "pyarrow", "polars")
 SHM = Path("/dev/shm")
@@ -38,7 +38,7 @@ def diagnose(out: Path) -> dict[str, Any]:
         "disk": _space(_existing(out)),
         "ray": _ray(),
         "kernel_cache": cache.__dict__ | {"folder": str(cache.folder)},
-        "ticker_cache": _tickers(kept_tickers()),
+        "data_cache": {what: _kept(data_cache(what)) for what in ("tickers", "panels")},
     }
     return found | {"warnings": list(_warnings(found))}
 
@@ -46,7 +46,7 @@ def diagnose(out: Path) -> dict[str, Any]:
 def report_lines(found: Mapping[str, Any]) -> list[str]:
     """The diagnosis for reading, one line per subject, warnings last."""
     ray, cores, memory, shm, disk = found["ray"], found["cores"], found["memory"], found["shm"], found["disk"]
-    cache, tickers = found["kernel_cache"], found["ticker_cache"]
+    cache = found["kernel_cache"]
     token = f"{ray['token_file']}, mode {ray['token_mode']}" if ray["token_mode"] else f"{ray['token_file']}, not there"
     lines = [
         "versions      " + ", ".join(f"{name} {text or 'not installed'}" for name, text in found["versions"].items()),
@@ -58,15 +58,17 @@ def report_lines(found: Mapping[str, Any]) -> list[str]:
         f"              cluster {ray['address'] or 'embedded'}, job submission "
         + ("possible" if ray["job_submission"] else "not installed"),
         f"kernel cache  {cache['folder']}, {cache['kernels']} kernels, {_size(cache['bytes'])}",
-        f"ticker cache  {tickers['folder']}, {tickers['files']} files, {_size(tickers['bytes'])}"
-        f" of at most {_size(tickers['limit'])}",
+        *(
+            f"{what:14}{kept['folder']}, {kept['files']} files, {_size(kept['bytes'])} (limit {_size(kept['limit'])})"
+            for what, kept in found["data_cache"].items()
+        ),
     ]
     return lines + ([f"warning: {text}" for text in found["warnings"]] or ["no problems found"])
 
 
-def _tickers(kept: ParsedTickers) -> dict[str, Any]:
+def _kept(kept: CacheFolder) -> dict[str, Any]:
     sizes = [entry.stat().st_size for entry in kept.files()]
-    return {"folder": str(kept.folder), "files": len(sizes), "bytes": sum(sizes), "limit": kept.limit_bytes}
+    return {"folder": str(kept.path), "files": len(sizes), "bytes": sum(sizes), "limit": kept.limit_bytes}
 
 
 def _version(package: str) -> str | None:

@@ -1,7 +1,8 @@
 """The Ray executor: bound plan and panel once in the object store, one actor per worker, two blocks in flight each.
 
 1. Join the cluster that is named, or start an embedded one on this machine.
-2. Put the bound plan (with its panel) into the object store once; actors map its arrays without copying.
+2. Put the bound plan into the object store once. The fields of its panel are mapped from their files by every actor
+   that sees these; for the others they are put into the object store too, once, and mapped from there.
 3. Start the actors; one on each node compiles the kernels of the plan, then the others load them.
 4. Keep two blocks in flight per actor. Ray retries nothing: when an actor dies, its blocks go back into the queue and
    a new actor takes its place; the block it was working on is charged with the death if its node lived. After
@@ -19,7 +20,8 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import ray
@@ -35,6 +37,7 @@ from ray.exceptions import (
 
 from forge_ray.cluster.token import protect_token
 from forge_ray.cluster.work import Done, Work, do
+from forge_ray.data import MappedFields
 from forge_ray.engine import BoundPlan, Cache, kernels_of, warm_kernels
 from forge_ray.errors import EvaluationError, ForgeRayError
 
@@ -60,9 +63,9 @@ class BlockWorker:
         self.cache = Cache(cache_bytes)
         self.bound: BoundPlan | None = None
 
-    def where(self) -> tuple[int, str]:
-        """This worker's pid and node id."""
-        return os.getpid(), ray.get_runtime_context().get_node_id()
+    def where(self, fields: MappedFields | None) -> tuple[int, str, bool]:
+        """This worker's pid and node id, and whether it sees the files of these fields."""
+        return os.getpid(), ray.get_runtime_context().get_node_id(), fields is None or fields.are_here()
 
     def warm(self, kernels: tuple[str, ...]) -> None:
         """Compile the kernels, or load them from this node's cache."""
@@ -79,6 +82,7 @@ class _Worker:
     actor: Any
     pid: int
     node: str
+    bound: ray.ObjectRef
     queue: deque[Work] = field(default_factory=deque)
 
 
@@ -130,8 +134,14 @@ class _Dispatch:
         self.deaths: dict[int, int] = {}
         self.n_attempts = 0
         self.kernels = kernels_of(bound)
+        self.bound_plan = bound
         self.bound = ray.put(bound)
         self.pending: dict[ray.ObjectRef, tuple[_Worker, Work]] = {}
+
+    @cached_property
+    def bound_with_fields(self) -> ray.ObjectRef:
+        """For workers that do not see the files of the panel's fields."""
+        return ray.put(replace(self.bound_plan, panel=self.bound_plan.panel.in_memory()))
 
     def results(self) -> Iterator[Done]:
         workers = self._start(self.executor.n_workers or int(ray.cluster_resources().get("CPU", 1)))
@@ -165,7 +175,7 @@ class _Dispatch:
     def _fill(self, worker: _Worker) -> None:
         while len(worker.queue) < IN_FLIGHT and (work := self._next()):
             worker.queue.append(work)
-            self.pending[worker.actor.do.remote([self.bound], work)] = (worker, work)
+            self.pending[worker.actor.do.remote([worker.bound], work)] = (worker, work)
 
     def _next(self) -> Work | None:
         return self.returned.popleft() if self.returned else next(self.blocks, None)
@@ -199,10 +209,14 @@ class _Dispatch:
         """Start n workers. The first on each node compiles the kernels, the others find them in the node's cache."""
         remote: Any = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(BlockWorker)
         actors = [remote.remote(self.executor.cache_bytes) for _ in range(n)]
+        fields = self.bound_plan.panel.fields if isinstance(self.bound_plan.panel.fields, MappedFields) else None
         places = _answers(
-            [actor.where.remote() for actor in actors], JOIN_SECONDS if self.executor.address else START_SECONDS
+            [actor.where.remote(fields) for actor in actors], JOIN_SECONDS if self.executor.address else START_SECONDS
         )
-        workers = [_Worker(actor, pid, node) for actor, (pid, node) in zip(actors, places, strict=True)]
+        workers = [
+            _Worker(actor, pid, node, self.bound if sees else self.bound_with_fields)
+            for actor, (pid, node, sees) in zip(actors, places, strict=True)
+        ]
         first_on_node = {worker.node: worker for worker in reversed(workers)}
         _answers([worker.actor.warm.remote(self.kernels) for worker in first_on_node.values()])
         _answers([worker.actor.warm.remote(self.kernels) for worker in workers])

@@ -14,9 +14,10 @@ from typing import Any, TypedDict, Unpack
 
 from forge_ray.catalog import CASH
 from forge_ray.data.columns import COLUMN_OF, Wanted
+from forge_ray.data.folder import CacheFolder
 from forge_ray.data.histories import CLEAN_POLICIES, Bars, chained, cut, cut_bars, read_bars
 from forge_ray.data.panel import Panel
-from forge_ray.data.parsed import ParsedMarket, ParsedTickers
+from forge_ray.data.parsed import ParsedMarket
 from forge_ray.data.raw import RawMarket
 from forge_ray.data.sources import Market, missing_tickers, open_market
 from forge_ray.errors import DataError, Problem, step, unknown
@@ -32,7 +33,7 @@ class Options(TypedDict, total=False):
     clean: Iterable[str]
     columns: Mapping[str, str] | None
     calendar: str
-    parsed: ParsedTickers | None
+    parsed: CacheFolder | None
 
 
 def load(source: Any, tickers: Iterable[str], **options: Unpack[Options]) -> Panel:
@@ -51,7 +52,7 @@ def read_raw(
     clean: Iterable[str] = (),
     columns: Mapping[str, str] | None = None,
     calendar: str = "intersection",
-    parsed: ParsedTickers | None = None,
+    parsed: CacheFolder | None = None,
 ) -> RawMarket:
     """The bars of tickers and of carried ones, checked, and what makes a panel of them.
 

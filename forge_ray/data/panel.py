@@ -7,11 +7,11 @@ and C-contiguous, dates int64 days since 1970-01-01, so that an object store can
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -73,12 +73,48 @@ class OwnBars:
 
 
 @dataclass(frozen=True, eq=False)
+class Stretches(Sequence[OwnBars]):
+    """The own bars of every ticker of a panel, made when they are asked for.
+
+    Most tickers trade on a stretch of the calendar without a gap: their bars are views of the aligned fields, so that
+    nothing is held twice. first, last : (n_tickers,) int64, the stretch as ``dates[first:last]``. apart : the bars of
+    the rows that are no stretch.
+    """
+
+    tickers: tuple[str, ...]
+    dates: np.ndarray
+    fields: Mapping[str, np.ndarray]
+    first: np.ndarray
+    last: np.ndarray
+    apart: Mapping[int, OwnBars]
+
+    def __len__(self) -> int:
+        return len(self.tickers)
+
+    @overload
+    def __getitem__(self, index: int) -> OwnBars: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[OwnBars]: ...
+    def __getitem__(self, index: int | slice) -> OwnBars | Sequence[OwnBars]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        k = range(len(self))[index]
+        return self.apart[k] if k in self.apart else self._stretch(k, int(self.first[k]), int(self.last[k]))
+
+    def _stretch(self, k: int, first: int, last: int) -> OwnBars:
+        shown = np.full(len(self.dates), -1)
+        shown[first:last] = np.arange(last - first)
+        fields = {name: values[k, first:last] for name, values in self.fields.items()}
+        close, nowhere = fields.pop("close"), np.zeros(len(self.dates), bool)
+        return OwnBars(self.tickers[k], self.dates[first:last], close, frozen(shown), frozen(nowhere), fields)
+
+
+@dataclass(frozen=True, eq=False)
 class Panel:
     """Market history on one calendar.
 
     tickers : sorted. dates : (n_bars,) the calendar. bars : per ticker, in the order of `tickers`.
-    close : (n_tickers, n_bars), NaN where a ticker is not alive.
-    others : (n_tickers, n_bars) per further field that was asked for.
+    fields : (n_tickers, n_bars) of close and each further field that was asked for, NaN where a ticker is not alive.
     carried : close and further fields (n_bars,) of tickers that are not part of the calendar, such as the benchmark:
     carried forward over missing dates, NaN before their first bar.
     dropped : own dates per ticker that are not on the calendar. filled : dates of the calendar, per ticker, on which it
@@ -88,18 +124,28 @@ class Panel:
 
     tickers: tuple[str, ...]
     dates: np.ndarray
-    bars: tuple[OwnBars, ...]
-    close: np.ndarray
-    others: Mapping[str, np.ndarray]
+    bars: Sequence[OwnBars]
+    fields: Mapping[str, np.ndarray]
     carried: Mapping[str, Mapping[str, np.ndarray]]
     dropped: Mapping[str, int]
     filled: Mapping[str, int]
     cleaned: Mapping[str, Mapping[str, int]]
     fingerprint: str
 
+    @property
+    def close(self) -> np.ndarray:
+        """(n_tickers, n_bars)."""
+        return self.fields["close"]
+
+    def in_memory(self) -> Panel:
+        """The same panel, with fields that travel with it wherever they lie now."""
+        fields = dict(self.fields)
+        bars = replace(self.bars, fields=fields) if isinstance(self.bars, Stretches) else self.bars
+        return replace(self, fields=fields, bars=bars)
+
     def field(self, name: str) -> np.ndarray:
         """(n_tickers, n_bars) of a field."""
-        return self.close if name == "close" else self.others[name]
+        return self.fields[name]
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -114,6 +160,24 @@ class Panel:
     def date(self, t: int) -> date:
         """Date of a calendar bar; negative counts from the end."""
         return as_date(self.dates[t])
+
+
+@dataclass(frozen=True)
+class Blanks:
+    """Fields to fill. rows : by name, writable. filled : called when they are full; gives them read-only."""
+
+    rows: Mapping[str, np.ndarray]
+    filled: Callable[[], Mapping[str, np.ndarray]]
+
+
+Blank = Callable[[Sequence[str], tuple[int, int]], Blanks]
+"""Names and shape of fields → where to fill them."""
+
+
+def in_memory(names: Sequence[str], shape: tuple[int, int]) -> Blanks:
+    """Fields in the memory of this process."""
+    rows = {name: np.empty(shape) for name in names}
+    return Blanks(rows, lambda: {name: frozen(values) for name, values in rows.items()})
 
 
 def as_date(day: Any) -> date:
@@ -134,23 +198,68 @@ def build_panel(histories: Iterable[History], carried: Iterable[History] = (), c
     Raises `DataError` without a ticker; with one the calendar has a date, since all that are alive on the very first
     date start there.
     """
-    ordered = sorted(histories, key=lambda history: history.ticker)
-    if not ordered:
+    ordered = {history.ticker: history for history in histories}
+    dates = calendar_of([history.dates for history in ordered.values()], calendar)
+    return laid_out(dates, sorted(ordered), ordered.__getitem__, carried)
+
+
+def calendar_of(dates: Sequence[np.ndarray], calendar: str) -> np.ndarray:
+    """(n_bars,) the calendar of tickers by their dates; see `build_panel`. Raises `DataError` without a ticker."""
+    if not dates:
         raise DataError([Problem("data", "no ticker to load; allowed: at least one besides CASH")])
-    dates = _CALENDARS[calendar](ordered)
-    bars = tuple(_own_bars(history, dates) for history in ordered)
+    begin, end = min(own[0] for own in dates), max(own[-1] for own in dates)
+    alive, present = np.zeros(end - begin + 2, np.int64), np.zeros(end - begin + 1, np.int64)
+    for own in dates:
+        present[own - begin] += 1
+        alive[own[0] - begin] += 1
+        alive[own[-1] - begin + 1] -= 1
+    everybody = present == np.cumsum(alive[:-1])
+    return np.flatnonzero((present > 0) & (everybody | (calendar == "union"))) + begin
+
+
+def laid_out(
+    dates: np.ndarray,
+    tickers: Sequence[str],
+    history_of: Callable[[str], History],
+    carried: Iterable[History],
+    blank: Blank = in_memory,
+) -> Panel:
+    """The panel of sorted tickers on the calendar `dates`. One history at a time is asked for and let go.
+
+    blank : gives the empty fields, and what they are when they are full.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    n, apart, cleaned = len(tickers), dict[int, OwnBars](), dict[str, Mapping[str, int]]()
+    first, last, n_dropped, n_filled = (np.zeros(n, np.int64) for _ in range(4))
+    blanks: Blanks | None = None
+    for k, ticker in enumerate(tickers):
+        history = history_of(ticker)
+        own = _own_bars(history, dates)
+        if blanks is None:
+            blanks = blank(("close", *own.others), (n, len(dates)))
+        for name, values in blanks.rows.items():
+            values[k] = own.prices(name)
+        n_dropped[k], n_filled[k] = own.n_dropped, own.carried.sum()
+        first[k] = np.searchsorted(dates, own.dates[0])
+        last[k] = first[k] + len(own.dates)
+        if not np.array_equal(dates[first[k] : last[k]], own.dates):
+            apart[k] = own
+        if history.cleaned:
+            cleaned[ticker] = dict(history.cleaned)
+        _digest_bars(digest, own)
+    assert blanks is not None
+    calendar, fields, names = frozen(dates), blanks.filled(), tuple(tickers)
     beside = {history.ticker: _carried(history, dates) for history in carried}
     return Panel(
-        tickers=tuple(own.ticker for own in bars),
-        dates=frozen(dates),
-        bars=bars,
-        close=_prices(bars, "close"),
-        others={name: _prices(bars, name) for name in bars[0].others},
+        tickers=names,
+        dates=calendar,
+        bars=Stretches(names, calendar, fields, first, last, apart),
+        fields=fields,
         carried=beside,
-        dropped={own.ticker: own.n_dropped for own in bars},
-        filled={own.ticker: int(own.carried.sum()) for own in bars},
-        cleaned={history.ticker: dict(history.cleaned) for history in ordered if history.cleaned},
-        fingerprint=_fingerprint(bars, dates, beside),
+        dropped=dict(zip(names, n_dropped.tolist(), strict=True)),
+        filled=dict(zip(names, n_filled.tolist(), strict=True)),
+        cleaned=cleaned,
+        fingerprint=_fingerprint(digest, dates, beside),
     )
 
 
@@ -159,23 +268,6 @@ def frozen(array: np.ndarray) -> np.ndarray:
     array = np.ascontiguousarray(array)
     array.flags.writeable = False
     return array
-
-
-def _union(histories: list[History]) -> np.ndarray:
-    return np.unique(np.concatenate([history.dates for history in histories]))
-
-
-def _intersection(histories: list[History]) -> np.ndarray:
-    union = _union(histories)
-    alive, present = np.zeros(len(union), np.int64), np.zeros(len(union), np.int64)
-    for history in histories:
-        places = np.searchsorted(union, history.dates)
-        present[places] += 1
-        alive[places[0] : places[-1] + 1] += 1
-    return union[alive == present]
-
-
-_CALENDARS = {"intersection": _intersection, "union": _union}
 
 
 def _own_bars(history: History, calendar: np.ndarray, *, ends: bool = True) -> OwnBars:
@@ -187,24 +279,20 @@ def _own_bars(history: History, calendar: np.ndarray, *, ends: bool = True) -> O
     return OwnBars(history.ticker, frozen(history.dates), frozen(history.close), frozen(shown), frozen(carried), others)
 
 
-def _prices(bars: tuple[OwnBars, ...], name: str) -> np.ndarray:
-    return frozen(np.stack([own.prices(name) for own in bars]))
-
-
 def _carried(history: History, calendar: np.ndarray) -> dict[str, np.ndarray]:
     """Fields on the calendar, to its end; on a date without a bar every price is the last close."""
     own = _own_bars(history, calendar, ends=False)
     return {name: frozen(own.prices(name)) for name in ("close", *own.others)}
 
 
-def _fingerprint(
-    bars: tuple[OwnBars, ...], calendar: np.ndarray, carried: Mapping[str, Mapping[str, np.ndarray]]
-) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for own in bars:
-        digest.update(f"{own.ticker} {len(own.dates)} {','.join(own.others)};".encode())
-        digest.update(own.dates.astype("<i8").tobytes() + own.close.astype("<f8").tobytes())
-        digest.update(b"".join(values.astype("<f8").tobytes() for values in own.others.values()))
+def _digest_bars(digest: hashlib.blake2b, own: OwnBars) -> None:
+    digest.update(f"{own.ticker} {len(own.dates)} {','.join(own.others)};".encode())
+    digest.update(own.dates.astype("<i8").tobytes() + own.close.astype("<f8").tobytes())
+    digest.update(b"".join(values.astype("<f8").tobytes() for values in own.others.values()))
+
+
+def _fingerprint(digest: hashlib.blake2b, calendar: np.ndarray, carried: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+    """Of a digest that has seen the own bars of every ticker, in order."""
     digest.update(calendar.astype("<i8").tobytes())
     for ticker, fields in sorted(carried.items()):
         digest.update(f"{ticker} {','.join(fields)};".encode())

@@ -5,8 +5,6 @@
    is never old. The file is hashed before it is parsed and again after: nothing is kept of one that changed meanwhile.
 2. `KEY.CHECKSUM.arrow` holds its bars. The checksum is over all bytes of the file, and verified before Arrow reads one
    of them. What does not match is removed, and the ticker is parsed again.
-3. Files are written beside their place and renamed, so they appear whole; the folder is private to the user.
-4. Beyond a limit of bytes the least recently used files go. Whoever has mapped one keeps it.
 
 Only bars that passed every check are kept. When a load fails, `load` reads again without this, so that what is said
 does not depend on it.
@@ -18,8 +16,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,52 +26,21 @@ import numpy as np
 import pyarrow as pa
 
 from forge_ray.data.columns import Wanted
+from forge_ray.data.folder import CacheFolder
 from forge_ray.data.histories import Bars
 from forge_ray.data.sources import Market
 
 log = logging.getLogger(__name__)
 
-LIMIT_BYTES = 4 * 2**30
-ABANDONED_SECONDS = 3600
-_NEW, _END = ".new-", ".arrow"
+_END = ".arrow"
 _PRICES = ("dates", "close", "adjusted")
-
-
-@dataclass(frozen=True, eq=False)
-class ParsedTickers:
-    """A folder of parsed tickers, which need not exist; at most `limit_bytes` stay in it."""
-
-    folder: Path
-    limit_bytes: int = LIMIT_BYTES
-
-    def files(self) -> list[os.DirEntry[str]]:
-        """Everything in the folder; nothing if it cannot be listed."""
-        try:
-            with os.scandir(self.folder) as entries:
-                return [entry for entry in entries if entry.is_file(follow_symlinks=False)]
-        except OSError:
-            return []
-
-    def trim(self) -> None:
-        """Remove what other processes left half-written, and the least recently used files beyond the limit."""
-        room, now = self.limit_bytes, time.time()
-        with suppress(OSError):  # another process trims too, or the folder is not ours to change
-            for stat, entry in sorted(((entry.stat(), entry) for entry in self.files()), key=_last_used, reverse=True):
-                room -= stat.st_size
-                abandoned = entry.name.startswith(_NEW) and now - stat.st_mtime > ABANDONED_SECONDS
-                if abandoned or room < 0:
-                    Path(entry.path).unlink(missing_ok=True)
-
-
-def _last_used(item: tuple[os.stat_result, os.DirEntry[str]]) -> int:
-    return item[0].st_mtime_ns
 
 
 @dataclass(eq=False)
 class ParsedMarket:
     """What a folder of parsed tickers has of a market, and takes from it, for one reading."""
 
-    parsed: ParsedTickers
+    folder: CacheFolder
     market: Market
     request: str
     hashes: dict[Path, bytes | None] = field(default_factory=dict)
@@ -85,10 +50,10 @@ class ParsedMarket:
 
     @classmethod
     def of(
-        cls, parsed: ParsedTickers, market: Market, wanted: Wanted, clean: Iterable[str], columns: Mapping[str, str]
+        cls, folder: CacheFolder, market: Market, wanted: Wanted, clean: Iterable[str], columns: Mapping[str, str]
     ) -> ParsedMarket:
         """`wanted`, `clean` and `columns` are what shapes the bars besides the bytes of the file."""
-        return cls(parsed, market, json.dumps([wanted.needed, wanted.optional, [*clean], columns], sort_keys=True))
+        return cls(folder, market, json.dumps([wanted.needed, wanted.optional, [*clean], columns], sort_keys=True))
 
     def find(self, ticker: str) -> Bars | None:
         """The bars of a ticker, its arrays mapped; None if they are not here."""
@@ -96,7 +61,7 @@ class ParsedMarket:
         name = None if key is None else self._names.get(key)
         if name is None:
             return None
-        path = self.parsed.folder / name
+        path = self.folder.path / name
         bars = _mapped(path, ticker)
         with suppress(OSError):  # what cannot be touched or removed is as good, or as bad, where it is
             path.unlink() if bars is None else os.utime(path)
@@ -108,9 +73,11 @@ class ParsedMarket:
         if key is None or not self.can_write or not self._is_unchanged(bars.ticker):
             return bars
         data = _encoded(bars)
-        path = self.parsed.folder / f"{key}.{_checksum(data)}{_END}"
+        path = self.folder.path / f"{key}.{_checksum(data)}{_END}"
         try:
-            _write(path, data)
+            with self.folder.beside() as beside:
+                beside.write_bytes(data)
+                beside.replace(path)
         except OSError as error:
             self.can_write = False
             log.warning("tickers are not kept parsed: %s: %s; set FORGE_RAY_CACHE", path.parent, error.strerror)
@@ -121,12 +88,12 @@ class ParsedMarket:
     def done(self) -> None:
         """The reading is over."""
         if self.wrote:
-            self.parsed.trim()
+            self.folder.trim()
 
     @cached_property
     def _names(self) -> dict[str, str]:
         """File names by key. Whatever else lies there has a name that is no key."""
-        return {entry.name.partition(".")[0]: entry.name for entry in self.parsed.files() if entry.name.endswith(_END)}
+        return {entry.name.partition(".")[0]: entry.name for entry in self.folder.files() if entry.name.endswith(_END)}
 
     def _key(self, ticker: str) -> str | None:
         file = self.market.file_of(ticker)
@@ -196,19 +163,13 @@ def _mapped(path: Path, ticker: str) -> Bars | None:
     if path.name.split(".")[1:] != [_checksum(data), _END[1:]]:
         return None
     table = pa.ipc.open_file(data).read_all()
-    arrays = {name: table[name].chunk(0).to_numpy() for name in table.column_names}
+    arrays = {name: _array(table[name].chunk(0)) for name in table.column_names}
     others = {name: values for name, values in arrays.items() if name not in _PRICES}
     cleaned = json.loads((table.schema.metadata or {})[b"cleaned"])
     return Bars(ticker, arrays["dates"], arrays["close"], arrays.get("adjusted"), others, cleaned)
 
 
-def _write(path: Path, data: pa.Buffer) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=_NEW, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(beside).replace(path)
-    except OSError:
-        Path(beside).unlink(missing_ok=True)
-        raise
+def _array(column: pa.Array) -> np.ndarray:
+    """The values where they lie; Arrow's own conversion would import pandas."""
+    kind = np.int64 if pa.types.is_int64(column.type) else np.float64
+    return np.frombuffer(column.buffers()[1], kind, len(column), column.offset * 8)

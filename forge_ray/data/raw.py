@@ -13,8 +13,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from forge_ray.data.histories import Bars, chained, cut
-from forge_ray.data.panel import History, Panel, build_panel
+from forge_ray.data.histories import Bars, chained, cut, cut_bars
+from forge_ray.data.panel import Blank, History, Panel, calendar_of, in_memory, laid_out
 
 HIGHEST = 1e300
 NEAREST, FARTHEST = 3.0, 50.0
@@ -46,15 +46,22 @@ class RawMarket:
     start: date | None = None
     end: date | None = None
 
-    def panel(self) -> Panel:
-        """Chained, cut, on their calendar. Raises `DataError` for prices that are none."""
-        made = self.histories()
-        return build_panel([made[name] for name in self.tickers], [made[name] for name in self.carried], self.calendar)
+    def panel(self, blank: Blank = in_memory) -> Panel:
+        """Chained, cut, on their calendar. Raises `DataError` for prices that are none.
 
-    def histories(self) -> dict[str, History]:
-        """By ticker, first those that shape the calendar."""
-        names = dict.fromkeys((*self.tickers, *self.carried))
-        return {name: cut(chained(self.bars[name]), self.start, self.end) for name in names}
+        blank : where the fields lie, in memory or in files.
+        """
+        dates = [cut_bars(self.bars[name], self.start, self.end).dates for name in self.tickers]
+        beside = [self.history(name) for name in self.carried]
+        return laid_out(calendar_of(dates, self.calendar), sorted(self.tickers), self.history, beside, blank)
+
+    def history(self, ticker: str) -> History:
+        """A ticker, chained and cut."""
+        return cut(chained(self.bars[ticker]), self.start, self.end)
+
+    def histories(self) -> list[History]:
+        """First those that shape the calendar."""
+        return [self.history(name) for name in dict.fromkeys((*self.tickers, *self.carried))]
 
     def scrambled(self, day: int, future: Future, seed: Sequence[int]) -> RawMarket:
         """Every field of every bar after a day is random, also where it was missing; the dates stay.

@@ -206,8 +206,10 @@ def _sample(name: str, columns: Mapping[str, str]) -> Market:
 def _files(folder: Path) -> dict[str, list[Tabular]]:
     """The files of each ticker. A link must not lead out of the folder."""
     tables: dict[str, list[Tabular]] = {}
+    home = folder.resolve()
     for ending, reader in READERS.items():
         for file in sorted(folder.glob(f"*{ending}")):
-            if file.is_file() and file.resolve().parent == folder.resolve():  # is_file first: resolving a loop fails
+            # is_file first: resolving a loop fails
+            if file.is_file() and (not file.is_symlink() or file.resolve().parent == home):
                 tables.setdefault(file.name.removesuffix(ending), []).append(reader(file))
     return tables

@@ -273,10 +273,11 @@ def _scales(
     besides still share the grid.
     """
     entry, exit = panel.field(fills.entry)[:, first_fill:], panel.field(fills.exit)[:, first_fill + fills.step :]
-    moves = np.abs(exit / entry[:, : exit.shape[1]] - 1.0)
-    largest = np.nan_to_num(np.fmax.reduce(moves, axis=0, initial=0.0))
+    largest = np.zeros(exit.shape[1])
+    for into, out_of in zip(entry, exit, strict=True):  # one ticker at a time: a panel may be larger than the memory
+        np.fmax(largest, np.abs(out_of / into[: len(out_of)] - 1.0), out=largest)
     dearest = 2.0 * cost.max(initial=0.0)
-    bound = np.maximum(largest, np.abs(cash)) * (1.0 + dearest) + dearest
+    bound = np.maximum(np.nan_to_num(largest), np.abs(cash)) * (1.0 + dearest) + dearest
     scales = np.ones(lanes.N_LANES)
     scales[[lanes.LOG, lanes.RETURN]] = 2.0**lanes.RETURN_BITS
     scales[[lanes.EXPOSURE, lanes.TURNOVER]] = 2.0**40

@@ -25,7 +25,9 @@ class OnBars(Evaluator):
 
     def __init__(self, base: Evaluator, bars: np.ndarray, cache: Cache):
         panel = base.panel
-        super().__init__(base.plan, replace(panel, dates=panel.dates[bars], close=panel.close[:, bars]), cache)
+        super().__init__(
+            base.plan, replace(panel, dates=panel.dates[bars], fields={"close": panel.close[:, bars]}), cache
+        )
         self.base, self.at = base, bars
 
     def bits(self, i: int, values: Values) -> np.ndarray:

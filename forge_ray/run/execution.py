@@ -25,7 +25,7 @@ import pyarrow as pa
 from forge_ray import jsontext
 from forge_ray.catalog import BARS_PER_YEAR
 from forge_ray.cluster.work import Done, Work
-from forge_ray.data import Frame, ParsedTickers, RawMarket, history_table, read_raw
+from forge_ray.data import CacheFolder, Frame, RawMarket, history_table, in_files, read_raw
 from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Kernel, bind, cache_folder
 from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, unknown
 from forge_ray.plan import Plan, compile_plan
@@ -102,16 +102,16 @@ def prepare(sweep: Sweep) -> Prepared:
         clean=source.clean,
         columns=source.columns,
         calendar=sweep.execution.calendar,
-        parsed=kept_tickers(),
+        parsed=data_cache("tickers"),
     )
-    panel = market.panel()
+    panel = market.panel(in_files(data_cache("panels")))
     bound = bind(plan, panel, sweep.split, sweep.benchmark, sweep.requirements, sweep.keep, sweep.tree_names)
     return Prepared(sweep, bound, sweep.run_id(panel.fingerprint), market)
 
 
-def kept_tickers() -> ParsedTickers:
-    """Where the tickers of files are kept as they were parsed: beside the compiled kernels."""
-    return ParsedTickers(cache_folder() / "tickers")
+def data_cache(what: str) -> CacheFolder:
+    """Where, beside the compiled kernels, ``"tickers"`` of files are kept as they were parsed and ``"panels"`` lie."""
+    return CacheFolder(cache_folder() / what)
 
 
 def _carried(sweep: Sweep, plan: Plan) -> dict[str, str]:
@@ -249,7 +249,7 @@ def _sink(store: LocalStore, kind: str | None) -> Iterator[Callable[[Part], None
 def _market_in_memory(prepared: Prepared) -> pa.Table | None:
     """What a run must keep, because it is nowhere else: nothing if the data are a sample or files."""
     is_frame = isinstance(prepared.sweep.data.source, Frame)
-    return history_table(prepared.market.histories().values()) if is_frame else None
+    return history_table(prepared.market.histories()) if is_frame else None
 
 
 def _summary(store: LocalStore, prepared: Prepared) -> dict[str, Any]:
