@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from forge_ray.data.folder import CacheFolder
-from forge_ray.data.panel import Blanks, in_memory
+from forge_ray.data.panel import Blanks, frozen, in_memory
 from forge_ray.errors import DataError, Problem
 
 log = logging.getLogger(__name__)
@@ -59,11 +59,13 @@ class FieldFile:
 
 
 class MappedFields(Mapping[str, np.ndarray]):
-    """Fields by name, each mapped when it is first read. Pickled as the names of its files."""
+    """Fields by name, each mapped when it is first read. Pickled as the names of its files.
 
-    def __init__(self, files: Mapping[str, FieldFile]):
-        self.files = dict(files)
-        self._arrays: dict[str, np.ndarray] = {}
+    arrays : of the process that wrote the files.
+    """
+
+    def __init__(self, files: Mapping[str, FieldFile], arrays: Mapping[str, np.ndarray] | None = None):
+        self.files, self._arrays = dict(files), dict(arrays or {})
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._arrays:
@@ -101,7 +103,8 @@ def in_files(folder: CacheFolder) -> Callable[[Sequence[str], tuple[int, int]], 
 
         def filled() -> MappedFields:
             with unfinished:
-                return MappedFields({name: _named(path, rows[name]) for name, path in beside.items()})
+                files = {name: _named(path, rows[name]) for name, path in beside.items()}
+                return MappedFields(files, {name: frozen(values) for name, values in rows.items()})
 
         return Blanks(rows, filled)
 
@@ -116,7 +119,7 @@ def _reserved(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _named(path: Path, rows: np.ndarray) -> FieldFile:
-    shape, digest = rows.shape, _digest(memoryview(rows))
+    shape, digest = rows.shape, _digest(rows.data)
     return FieldFile(path.replace(path.with_name(f"{digest}.f8")), (shape[0], shape[1]), digest)
 
 
