@@ -17,6 +17,7 @@ import pytest
 
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.cluster.ray_executor import RayExecutor, ray
+from forge_ray.data import CacheFolder, MappedFields, in_files
 from forge_ray.errors import EvaluationError
 from forge_ray.run import Prepared, Progress, Run, execute, prepare
 from forge_ray.store import LocalStore, MissingRunError
@@ -138,6 +139,29 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
             return
         time.sleep(0.02)
     raise TimeoutError("the first run committed nothing in time")
+
+
+@pytest.mark.parametrize("files_are_there", [True, False])
+def test_actors_map_the_panel_or_get_it(
+    files_are_there: bool, prepared: Prepared, tmp_path: Path, expected: pl.DataFrame
+):
+    """Where an actor sees the files of the panel's fields it maps them; where it does not, the fields travel."""
+    panel = prepared.market.panel(in_files(CacheFolder(tmp_path / "panels")))
+    prepared = replace(prepared, bound=replace(prepared.bound, panel=panel))
+    fields, maps = panel.fields, list[str]()
+    assert isinstance(fields, MappedFields)
+    files = [file.path for file in fields.files.values()]
+    for path in () if files_are_there else files:
+        path.unlink()  # the driver has mapped it and keeps it
+    executor = RayExecutor(2, CACHE, **OPTIONS)
+
+    def look(progress: Progress) -> None:
+        maps.extend(Path(f"/proc/{pid}/maps").read_text() for pid in executor.pids if not maps)
+
+    result = execute(prepared, executor, tmp_path, on_progress=look)
+    assert any(str(path) in text for path in files for text in maps) == files_are_there
+    with Run(result.path) as run:
+        assert run.frame().equals(expected)
 
 
 def test_an_error_inside_a_block_is_fatal_and_names_it(prepared: Prepared, tmp_path: Path):

@@ -137,6 +137,14 @@ class Panel:
         """(n_tickers, n_bars)."""
         return self.fields["close"]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the fields and of the own bars that are no views of them."""
+        apart = self.bars.apart.values() if isinstance(self.bars, Stretches) else self.bars
+        own = (array for bars in apart for array in (bars.dates, bars.close, bars.shown, bars.carried))
+        fields = (*self.fields.values(), *(values for bars in apart for values in bars.others.values()))
+        return sum(array.nbytes for array in (*own, *fields))
+
     def in_memory(self) -> Panel:
         """The same panel, with fields that travel with it wherever they lie now."""
         fields = dict(self.fields)

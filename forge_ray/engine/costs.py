@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.rows import METRIC_COLUMNS
 from forge_ray.engine.simulation import MAX_VECTOR_BYTES
+from forge_ray.engine.sleeves import usual_bytes
 from forge_ray.kernels.accounting import N_LANES
-from forge_ray.plan import Op
+from forge_ray.plan import ALLOCATIONS, Op, axes_of
 
-PROCESS_BYTES = 250 * 2**20
+PROCESS_BYTES = 200 * 2**20
+"""A process that has compiled its kernels; an actor with little to keep was measured at 150 MiB, a driver at 190."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,23 @@ def projected_seconds(bound: BoundPlan, workers: int, n_blocks: int) -> float:
 
 
 def projected_bytes(bound: BoundPlan, workers: int, cache_bytes: int, block_size: int) -> int:
-    """Memory at the peak: the panel once; per worker its process, its cache, the tables of a chunk, a block's rows."""
-    panel = bound.panel.close.nbytes + sum(own.close.nbytes + 16 * len(own.close) for own in bound.panel.bars)
+    """Memory at the peak, whatever the number of branches: the panel once; the driver's process; per worker its
+    process, what its cache can fill with, the tables of a chunk, a block's rows."""
     largest = max(len(residual.cofactors) for residual in bound.plan.residuals)
     planes = block_size * max(len(residual.planes) for residual in bound.plan.residuals) * len(bound.panel.dates) // 8
     pairs = min(MAX_VECTOR_BYTES, largest**2 * bound.n * N_LANES * 8)
     rows = 4 * block_size * 8 * len(METRIC_COLUMNS)
-    return panel + workers * (PROCESS_BYTES + cache_bytes + planes + pairs + rows)
+    kept = min(cache_bytes, _cacheable_bytes(bound, largest))
+    return bound.panel.nbytes + PROCESS_BYTES + workers * (PROCESS_BYTES + kept + planes + pairs + rows)
+
+
+def _cacheable_bytes(bound: BoundPlan, n_sleeves: int) -> int:
+    """More than a cache could ever hold: series, conditions, and the allocations and sleeves of every group."""
+    plan, n_bars = bound.plan, len(bound.panel.dates)
+    leaves = {leaf for residual in plan.residuals for leaf in residual.leaves}
+    n_bits = plan.concrete_count((Op.COMPARE, Op.PERSIST))
+    n_bits += sum(plan.space.combinations(axes_of(plan.expressions[leaf].axes)) for leaf in leaves)
+    n_series = plan.concrete_count((Op.SERIES, Op.SCORE))
+    n_allocations = sum(e.op in ALLOCATIONS for e in plan.expressions) * plan.n_groups()
+    sleeves = plan.n_groups() * usual_bytes(n_sleeves, bound.n)
+    return (n_series + n_allocations) * 8 * n_bars + n_bits * n_bars // 4 + sleeves

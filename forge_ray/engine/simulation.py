@@ -19,7 +19,7 @@ from forge_ray.engine.bind import BoundPlan, Kernel
 from forge_ray.engine.distinct import distinct_rows
 from forge_ray.engine.outcomes import Outcomes, finalized, paths_of
 from forge_ray.engine.planes import Planes
-from forge_ray.engine.sleeves import Sleeves
+from forge_ray.engine.sleeves import USUAL_PAIRS, Sleeves
 from forge_ray.kernels import lanes, path_dependent
 from forge_ray.kernels import simulate as scalar
 from forge_ray.kernels.accounting import N_LANES
@@ -27,8 +27,6 @@ from forge_ray.kernels.transitions import Table
 
 STRETCH = 1 << 14
 MAX_VECTOR_BYTES = 128 * 2**20
-USUAL_PAIRS = 8
-"""Vectors per decision that a table begins with."""
 
 
 def simulated(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Outcomes:

@@ -15,6 +15,9 @@ from forge_ray.kernels import bits
 from forge_ray.kernels.accounting import N_LANES, Market, price_ratios
 from forge_ray.kernels.transitions import Table, follow
 
+USUAL_PAIRS = 8
+"""Vectors per decision that a table begins with."""
+
 
 @dataclass(frozen=True)
 class Sleeves:
@@ -49,9 +52,13 @@ class Sleeves:
 
     @property
     def nbytes(self) -> int:
-        """With a table of its usual size."""
-        n_pairs, n = 4**self.n_planes, self.rows.shape[1]
-        return self.paths.nbytes + self.rows.nbytes + self.is_quiet.nbytes + n * (12 * n_pairs + 8 * N_LANES * 4)
+        return usual_bytes(*self.rows.shape)
+
+
+def usual_bytes(n_sleeves: int, n: int) -> int:
+    """Of sleeves and a table of vectors of its usual size, over n decisions."""
+    n_pairs = 4 ** (n_sleeves - 1).bit_length()
+    return n * (25 * n_sleeves + 12 * n_pairs + 8 * N_LANES * min(USUAL_PAIRS, n_pairs))
 
 
 def build_sleeves(bound: BoundPlan, allocations: Sequence[Allocation]) -> Sleeves:

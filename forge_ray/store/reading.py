@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 ROWS = "rows"
 _PAGE = 4096
+_HANDS = 64
+_PATH_BYTES = 16
 
 
 class StoredRun:
@@ -154,9 +158,17 @@ class StoredRun:
         return pl.DataFrame(pa.concat_tables([self._blank(), *rows])).sort(**order)
 
     def distinct_paths(self) -> int:
-        """How many different position paths the rows have."""
-        hashes = [table["path"].unique() for table in self.scan(["path"])]
-        return len(pa.chunked_array(hashes).unique()) if hashes else 0
+        """How many different position paths the rows have.
+
+        They are dealt into files by their first byte and counted file by file: memory does not grow with the run.
+        """
+        with ExitStack() as held:
+            hands = [held.enter_context(TemporaryFile(dir=self.path)) for _ in range(_HANDS)]
+            for table in self.scan(["path"]):
+                paths = np.frombuffer(b"".join(table["path"].unique().to_pylist()), np.uint8).reshape(-1, _PATH_BYTES)
+                for k in np.unique(paths[:, 0] % _HANDS):
+                    hands[k].write(paths[paths[:, 0] % _HANDS == k].tobytes())
+            return sum(_n_distinct(hand) for hand in hands)
 
     def verify(self) -> list[Problem]:
         problems = [Problem(str(self._catalogue.path), text) for text in self._catalogue.damage()]
@@ -203,6 +215,14 @@ class StoredRun:
         except StoreError as error:
             return str(error)
         return "" if found == part.content else f"{self.path / part.path}: content {found}, committed {part.content}"
+
+
+def _n_distinct(paths: IO[bytes]) -> int:
+    """How many different ones of its paths a file has."""
+    paths.seek(0)
+    data = paths.read()
+    n = len(data) // _PATH_BYTES
+    return len(pa.FixedSizeBinaryArray.from_buffers(pa.binary(_PATH_BYTES), n, [None, pa.py_buffer(data)]).unique())
 
 
 def _filtered(frame: pl.DataFrame, predicate: Predicate | None) -> pl.DataFrame:

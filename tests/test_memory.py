@@ -1,0 +1,101 @@
+"""Memory: what a sweep takes at its peak is what the plan said, and does not grow with the number of branches."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from forge_ray.run import Run, explain, prepare
+from forge_ray.store import LocalStore, Receipt, write_part
+from forge_ray.sweep import parse_job
+
+WORKERS, CACHE = 2, 256 * 2**20
+MIB = 2**20
+
+
+def job(n_windows: int) -> dict:
+    """5,000 branches per window; cheap ones, all of them told apart by the thresholds."""
+    return {
+        "data": {"source": "sample:us20", "start": "2019-01-01"},
+        "tree": {
+            "id": "gate",
+            "kind": "indicator",
+            "conditions": [
+                {"id": "dip", "metric": "RSI", "window": "$n", "ticker": "SPX", "comparator": "lt",
+                 "threshold": "$low"},
+                {"id": "up", "type": "and", "metric": "RSI", "window": 9, "ticker": "MSFT", "comparator": "gt",
+                 "threshold": "$high"},
+            ],
+            "children": {"then": [{"id": "in", "kind": "position", "positions": ["AAPL"]}],
+                         "else": [{"id": "out", "kind": "position", "positions": ["CASH"]}]},
+        },
+        "axes": {"n": f"2..{n_windows + 1}", "low": "1..100", "high": "1..50"},
+    }  # fmt: skip
+
+
+_RUN = f"""
+import json, sys, threading
+from forge_ray.cluster.local import LocalExecutor
+from forge_ray.run import execute, prepare
+from forge_ray.sweep import parse_job
+
+def memory():
+    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("RssAnon"))
+
+def watch():
+    while not over.wait(0.01):
+        seen.append(memory())
+
+prepared, seen, over = prepare(parse_job(json.loads(sys.argv[1]))), [], threading.Event()
+watcher = threading.Thread(target=watch)
+watcher.start()
+try:
+    result = execute(prepared, LocalExecutor({WORKERS}, {CACHE}), sys.argv[2], block_size=2048)
+finally:
+    over.set()
+    watcher.join()
+print(max(seen), result.branches)
+"""
+
+
+def peak(sweep: dict, out: Path) -> int:
+    """Peak of the memory that belongs to the process alone and is no file, of a run with two threads."""
+    command = [sys.executable, "-c", _RUN, json.dumps(sweep), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert int(done[1]) == prepare(parse_job(sweep)).bound.plan.space.size
+    return int(done[0])
+
+
+def test_memory_is_flat_in_the_number_of_branches_and_within_what_the_plan_says(tmp_path: Path):
+    """140,000 branches more are 76 MB of rows; what their conditions take in the cache is 1 MiB."""
+    few, many = job(2), job(30)
+    peaks = [peak(few, tmp_path), peak(many, tmp_path)]
+    assert peaks[1] - peaks[0] < 40 * MIB, peaks
+    said = explain(prepare(parse_job(many)), WORKERS, CACHE)["bytes"]
+    assert peaks[1] < said < 5 * peaks[1]
+
+
+@pytest.mark.parametrize(("n_paths", "n_parts"), [(0, 1), (1, 1), (700, 5), (3_000, 2)])
+def test_distinct_paths_are_counted_over_all_parts(n_paths: int, n_parts: int, tmp_path: Path):
+    rng = np.random.default_rng(n_paths)
+    paths = [rng.bytes(16) for _ in range(n_paths)]
+    size = 1_000
+    store = LocalStore.create_or_open(tmp_path, "run", b"{}", size, size * n_parts)
+    for k in range(n_parts):
+        rows = [paths[i] for i in rng.integers(n_paths, size=size)] if n_paths else []
+        table = pa.table({"branch": np.arange(k * size, k * size + len(rows)), "path": pa.array(rows, pa.binary(16))})
+        part = write_part(store.path, "rows", k * size, (k + 1) * size, "a", table)
+        store.commit([Receipt(k * size, (k + 1) * size, (part,), {"branches": size, "passed": 0}, 0.1)])
+    with Run(store.path) as run:
+        frame = run.frame()
+    expected = frame["path"].n_unique() if isinstance(frame, pl.DataFrame) and len(frame) else 0
+    assert store.distinct_paths() == expected
+    assert {path.name for path in store.path.iterdir()} >= {"rows", "catalog.sqlite"}
+    store.close()
