@@ -159,8 +159,10 @@ class LongMarket:
         except DataError as error:
             problems += error.problems
             return
-        order = np.argsort(codes(table["Ticker"], tickers), kind="stable")
-        table, ends = table.drop_columns(["Ticker"]).take(pa.array(order)), 0
+        which, ends = codes(table["Ticker"], tickers), 0
+        table = table.drop_columns(["Ticker"])
+        if (which[1:] < which[:-1]).any():  # rows that stand ticker by ticker are not copied
+            table = table.take(pa.array(np.argsort(which, kind="stable")))
         for ticker in tickers:
             begin, ends = ends, ends + self._counts[ticker]
             yield ticker, table.slice(begin, ends - begin)
