@@ -62,10 +62,11 @@ class ParsedMarket:
         if name is None:
             return None
         path = self.folder.path / name
-        bars = _mapped(path, ticker)
+        data = _mapped(path)
+        is_whole = data is not None and path.name.split(".")[1:] == [_checksum(data), _END[1:]]
         with suppress(OSError):  # what cannot be touched or removed is as good, or as bad, where it is
-            path.unlink() if bars is None else os.utime(path)
-        return bars
+            os.utime(path) if is_whole else path.unlink()
+        return _bars(data, ticker) if data is not None and is_whole else None
 
     def keep(self, bars: Bars) -> Bars:
         """Keep the bars of a ticker that was just parsed. Returns them mapped, or as they are if they cannot be."""
@@ -83,7 +84,8 @@ class ParsedMarket:
             log.warning("tickers are not kept parsed: %s: %s; set FORGE_RAY_CACHE", path.parent, error.strerror)
             return bars
         self.wrote = True
-        return _mapped(path, bars.ticker) or bars
+        written = _mapped(path)
+        return bars if written is None else _bars(written, bars.ticker)
 
     def done(self) -> None:
         """The reading is over."""
@@ -153,15 +155,17 @@ def _encoded(bars: Bars) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _mapped(path: Path, ticker: str) -> Bars | None:
-    """The bars in a file; None if it is not, byte for byte, what was written. The mapping outlives the open file."""
+def _mapped(path: Path) -> pa.Buffer | None:
+    """The bytes of a file, None if it is gone or cut to nothing. The mapping outlives the open file."""
     try:
         with pa.memory_map(str(path)) as file:
-            data = file.read_buffer()
-    except (OSError, pa.ArrowException):  # gone meanwhile, or cut to nothing
+            return file.read_buffer()
+    except (OSError, pa.ArrowException):
         return None
-    if path.name.split(".")[1:] != [_checksum(data), _END[1:]]:
-        return None
+
+
+def _bars(data: pa.Buffer, ticker: str) -> Bars:
+    """The bars in the bytes of a file that is known to be whole."""
     table = pa.ipc.open_file(data).read_all()
     arrays = {name: _array(table[name].chunk(0)) for name in table.column_names}
     others = {name: values for name, values in arrays.items() if name not in _PRICES}
