@@ -15,6 +15,7 @@ import pytest
 from bad_data import DATA_FILES, DataFile
 
 from forge_ray.data import Bars, CacheFolder, RawMarket, csvtable, load, parsed, read_raw, sources, tables
+from forge_ray.data.samples import sample_file
 from forge_ray.errors import DataError
 
 DAYS = [date(2020, 1, 1) + timedelta(days=k) for k in range(40)]
@@ -255,6 +256,21 @@ def test_files_and_folder_are_private(tmp_path: Path, kept: CacheFolder):
     read_raw(as_csv(tmp_path / "source", long_table()), TICKERS, parsed=kept)
     assert kept.path.stat().st_mode & 0o077 == 0
     assert all(entry.stat().st_mode & 0o077 == 0 for entry in kept.files())
+
+
+@pytest.mark.parametrize(("sample", "ticker"), [("us20", "MSFT"), ("us_ohlcv", "MSFT"), ("synthetic", "LATE")])
+def test_samples_are_kept_too(sample: str, ticker: str, kept: CacheFolder, request: pytest.FixtureRequest):
+    plain = read_raw(f"sample:{sample}", [ticker])
+    read_raw(f"sample:{sample}", [ticker], parsed=kept)
+    request.getfixturevalue("no_reading")
+    assert bits(plain) == bits(read_raw(f"sample:{sample}", [ticker], parsed=kept))
+
+
+def test_a_sample_as_a_file_of_one_ticker_is_another_source(tmp_path: Path, kept: CacheFolder):
+    read_raw("sample:us20", ["MSFT"], parsed=kept)
+    (tmp_path / "MSFT.parquet").write_bytes(sample_file("us20").read_bytes())
+    with pytest.raises(DataError, match="no column Close"):
+        read_raw(tmp_path, ["MSFT"], parsed=kept)
 
 
 def test_frames_are_not_kept(tmp_path: Path, kept: CacheFolder):

@@ -18,7 +18,7 @@ from forge_ray.data.columns import MAX_LISTED, Wanted, find_columns, read_column
 from forge_ray.data.csvtable import CsvTable
 from forge_ray.data.frames import as_frame
 from forge_ray.data.samples import sample_file
-from forge_ray.data.tables import MemoryTable, ParquetTable, Tabular, codes
+from forge_ray.data.tables import MemoryTable, ParquetTable, Tabular, WideTable, codes
 from forge_ray.errors import DataError, Problem, listed, nearest, shown, step
 
 SAMPLE = "sample:"
@@ -132,6 +132,11 @@ class TickerMarket:
 
 
 @dataclass(frozen=True)
+class SampleMarket(TickerMarket):
+    """All tickers are in one file, so that this is no folder of such files."""
+
+
+@dataclass(frozen=True)
 class LongMarket:
     """One table with the rows of all tickers, told apart by its column Ticker."""
 
@@ -193,16 +198,8 @@ def _sample(name: str, columns: Mapping[str, str]) -> Market:
     names = table.names()
     if "Ticker" in names:
         return LongMarket(name, table, columns)
-    closes = table.read({column: column for column in names})
-    return TickerMarket(
-        name,
-        {
-            ticker: [MemoryTable(closes.select(["Date", ticker]).rename_columns(["Date", "Close"]), f"{name} {ticker}")]
-            for ticker in names
-            if ticker != "Date"
-        },
-        columns,
-    )
+    tickers = (column for column in names if column != "Date")
+    return SampleMarket(name, {ticker: [WideTable(table.file, ticker, name)] for ticker in tickers}, columns)
 
 
 def _files(folder: Path) -> dict[str, list[Tabular]]:

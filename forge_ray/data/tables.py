@@ -79,6 +79,25 @@ class ParquetTable:
 
 
 @dataclass(frozen=True)
+class WideTable(ParquetTable):
+    """One ticker of a Parquet file with a column of closes per ticker, as a table of Date and Close."""
+
+    ticker: str
+    source: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.source} {self.ticker}"
+
+    def names(self) -> list[str]:
+        return ["Date", "Close"]
+
+    def read(self, columns: Mapping[str, str], tickers: Sequence[str] | None = None) -> pa.Table:
+        theirs = {"Date": "Date", "Close": self.ticker}
+        return super().read({ours: theirs[name] for ours, name in columns.items()}, tickers)
+
+
+@dataclass(frozen=True)
 class MemoryTable:
     """An Arrow table; `place` is what errors call it."""
 
