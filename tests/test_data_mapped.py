@@ -141,6 +141,9 @@ def test_stretches_are_the_own_bars_of_each_history(lives: list[set[int]], calen
         assert_same_arrays(own_arrays(own), own_arrays(expected))
         is_stretch = set(of.dates) <= set(panel.dates) and own.n_dropped == 0 and not own.carried.any()
         assert np.shares_memory(own.close, panel.close) == is_stretch
+    own_bytes = sum(sum(a.nbytes for a in own_arrays(own).values())
+                    for own in panel.bars if not np.shares_memory(own.close, panel.close))  # fmt: skip
+    assert panel.nbytes == sum(values.nbytes for values in panel.fields.values()) + own_bytes
     assert panel.bars[-1].ticker == panel.bars[len(lives) - 1].ticker
     with pytest.raises(IndexError):
         panel.bars[len(lives)]

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, overload
 
 import numpy as np
@@ -102,11 +102,20 @@ class Stretches(Sequence[OwnBars]):
         return self.apart[k] if k in self.apart else self._stretch(k, int(self.first[k]), int(self.last[k]))
 
     def _stretch(self, k: int, first: int, last: int) -> OwnBars:
-        shown = np.full(len(self.dates), -1)
-        shown[first:last] = np.arange(last - first)
+        n = len(self.dates)
+        steps, nowhere = _steps(n)
+        shown = steps[n - first : 2 * n - first]
+        if last < n:
+            shown = frozen(np.where(np.arange(n) < last, shown, -1))
         fields = {name: values[k, first:last] for name, values in self.fields.items()}
-        close, nowhere = fields.pop("close"), np.zeros(len(self.dates), bool)
-        return OwnBars(self.tickers[k], self.dates[first:last], close, frozen(shown), frozen(nowhere), fields)
+        close = fields.pop("close")
+        return OwnBars(self.tickers[k], self.dates[first:last], close, shown, nowhere, fields)
+
+
+@lru_cache(maxsize=4)
+def _steps(n_bars: int) -> tuple[np.ndarray, np.ndarray]:
+    """(−1 of every bar, then 0, 1, … of every bar; False of every bar): what stretches show are views of these."""
+    return frozen(np.concatenate([np.full(n_bars, -1), np.arange(n_bars)])), frozen(np.zeros(n_bars, bool))
 
 
 @dataclass(frozen=True, eq=False)
