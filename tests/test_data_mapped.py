@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_ray.data import CacheFolder, MappedFields, OwnBars, Panel, build_panel, in_files, read_raw
-from forge_ray.data.panel import _own_bars
+from forge_ray.data.build import _own_bars
 from forge_ray.errors import DataError
 
 sys.path.insert(0, str(Path(__file__).parent / "bench"))
@@ -154,7 +154,7 @@ _LIMITED = """
 import resource, sys
 from pathlib import Path
 from forge_ray.data import CacheFolder, in_files, read_raw
-from forge_ray.data.panel import in_memory
+from forge_ray.data.build import in_memory
 
 source, cache, how, *names = sys.argv[1:]
 folder, fields = CacheFolder(Path(cache)), ("open", "high", "low", "close", "volume")

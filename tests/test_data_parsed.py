@@ -169,6 +169,17 @@ def test_every_damage_is_seen_and_parsed_away(tmp_path: Path, kept: CacheFolder)
         assert file.read_bytes() == good
 
 
+def test_a_kept_file_under_the_name_of_another_is_not_taken_for_it(tmp_path: Path, kept: CacheFolder):
+    source = as_folder_of_csv(tmp_path / "source", long_table())
+    (source / "BBB.csv").write_text(text(long_table(seed=2).slice(0, len(DAYS)).drop_columns(["Ticker"])))
+    expected = bits(read_raw(source, TICKERS, parsed=kept))
+    one, two = (Path(entry.path) for entry in kept.files())
+    content = one.read_bytes()
+    two.unlink()
+    (kept.path / f"{two.name.split('.')[0]}.{one.name.split('.')[1]}.arrow").write_bytes(content)
+    assert bits(read_raw(source, TICKERS, parsed=kept)) == expected
+
+
 def test_nothing_is_kept_of_a_file_that_changed_while_it_was_parsed(
     tmp_path: Path, kept: CacheFolder, monkeypatch: pytest.MonkeyPatch
 ):

@@ -23,7 +23,7 @@ from look_ahead import Planted, backfilled, leaks, look_ahead_of, shifted, trunc
 from whole_trees import random_market
 
 from forge_ray.catalog import SEGMENTS
-from forge_ray.data import Bars, History, OwnBars, Panel, histories, panel
+from forge_ray.data import Bars, History, OwnBars, Panel, build, histories
 from forge_ray.engine import Cache, Evaluator, allocations, evaluate, values
 from forge_ray.engine.allocations import Allocation
 from forge_ray.kernels import finalize
@@ -140,14 +140,14 @@ def labelled_by_the_week(patch: Patch) -> None:
 
 def joined_forward(patch: Patch) -> None:
     """A date without a bar shows the next one."""
-    right = panel._own_bars
+    right = build._own_bars
 
     def forward(history: History, calendar: np.ndarray, **options: Any) -> OwnBars:
         own = right(history, calendar, **options)
         following = np.searchsorted(history.dates, calendar, side="left")
-        return replace(own, shown=panel.frozen(np.where(own.shown >= 0, following, -1)))
+        return replace(own, shown=build.frozen(np.where(own.shown >= 0, following, -1)))
 
-    patch.setattr(panel, "_own_bars", forward)
+    patch.setattr(build, "_own_bars", forward)
 
 
 def members_of_the_last_day(patch: Patch) -> None:

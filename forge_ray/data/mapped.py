@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from forge_ray.data.build import Blanks, in_memory
 from forge_ray.data.folder import CacheFolder
-from forge_ray.data.panel import Blanks, frozen, in_memory
+from forge_ray.data.panel import frozen
 from forge_ray.errors import DataError, Problem
 
 log = logging.getLogger(__name__)

@@ -58,12 +58,11 @@ class ParsedMarket:
     def find(self, ticker: str) -> Bars | None:
         """The bars of a ticker, its arrays mapped; None if they are not here."""
         key = self._key(ticker)
-        name = None if key is None else self._names.get(key)
-        if name is None:
+        if key is None or (name := self._names.get(key)) is None:
             return None
         path = self.folder.path / name
         data = _mapped(path)
-        is_whole = data is not None and path.name.split(".")[1:] == [_checksum(data), _END[1:]]
+        is_whole = data is not None and name == f"{key}.{_checksum(key, data)}{_END}"
         with suppress(OSError):  # what cannot be touched or removed is as good, or as bad, where it is
             os.utime(path) if is_whole else path.unlink()
         return _bars(data, ticker) if data is not None and is_whole else None
@@ -74,7 +73,7 @@ class ParsedMarket:
         if key is None or not self.can_write or not self._is_unchanged(bars.ticker):
             return bars
         data = _encoded(bars)
-        path = self.folder.path / f"{key}.{_checksum(data)}{_END}"
+        path = self.folder.path / f"{key}.{_checksum(key, data)}{_END}"
         try:
             with self.folder.beside() as beside:
                 beside.write_bytes(data)
@@ -141,8 +140,9 @@ def _digest(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def _checksum(data: pa.Buffer) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def _checksum(key: str, data: pa.Buffer) -> str:
+    """Of the bytes under their key: under another one they are as good as damaged."""
+    return hashlib.blake2b(data, key=key.encode(), digest_size=16).hexdigest()
 
 
 def _encoded(bars: Bars) -> pa.Buffer:

@@ -13,8 +13,9 @@ from enum import StrEnum
 
 import numpy as np
 
+from forge_ray.data.build import Blank, calendar_of, in_memory, laid_out
 from forge_ray.data.histories import Bars, chained, cut, cut_bars
-from forge_ray.data.panel import Blank, History, Panel, calendar_of, in_memory, laid_out
+from forge_ray.data.panel import History, Panel
 
 HIGHEST = 1e300
 NEAREST, FARTHEST = 3.0, 50.0
