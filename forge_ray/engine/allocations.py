@@ -6,7 +6,7 @@ rows of weights and the number of the row of each bar.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,6 +40,9 @@ class Allocation:
         """The allocation on some bars."""
         used, _, row_of = distinct_numbers(self.row_of[bars])
         return Allocation(self.weights[used], self.active[used], row_of)
+
+
+BITS = 12
 
 
 class Rule(NamedTuple):
@@ -93,7 +96,7 @@ def blended(
     """
     fallback = None if rule.fallback in (None, CASH, EMPTY) else panel.row(rule.fallback)
     columns = [part.row_of for part in parts]
-    columns += [] if picked is None else [picked[:, j].astype(np.int64) for j in range(len(parts))]
+    columns += [] if picked is None else list(_in_numbers(picked))
     columns += [] if fallback is None else [(~np.isnan(panel.close[fallback])).astype(np.int64)]
     bars, row_of = _distinct(columns) if volatility is None else (np.arange(len(panel.dates)),) * 2
     active = np.stack([part.active[part.row_of[bars]] for part in parts], axis=1)
@@ -110,15 +113,13 @@ def ranked(
     parts: Sequence[Allocation], scores: np.ndarray, rank: str, n: int, rule: Rule, panel: Panel,
     volatility: np.ndarray | None,
 ) -> Allocation:  # fmt: skip
-    """The n active parts with the highest or lowest score (n_bars, n_parts), NaN without one; ties go to the first.
+    """The n active parts with the highest or lowest score (n_parts, n_bars), NaN without one; ties go to the first.
 
     Cash where active parts have no score.
     """
-    active = np.stack([part.active[part.row_of] for part in parts], axis=1)
-    key = np.where(active & ~np.isnan(scores), -scores if rank == "top" else scores, np.inf)
-    order = np.argsort(key, axis=1, kind="stable")[:, :n]
-    picked = np.zeros(key.shape, bool)
-    np.put_along_axis(picked, order, np.take_along_axis(np.isfinite(key), order, axis=1), axis=1)
+    active = np.stack([part.active[part.row_of] for part in parts])
+    picked = np.empty((len(scores[0]), len(parts)), bool)
+    kernels.pick_lowest(np.where(active, -scores if rank == "top" else scores, np.inf), n, picked)
     return blended(parts, rule, panel, volatility, picked)
 
 
@@ -139,9 +140,17 @@ def _distinct(columns: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """(a bar for every combination of values that occurs, number of the combination of each bar)."""
     code = np.zeros(len(columns[0]), np.int64)
     for column in columns:
-        code = distinct_numbers(code)[2] * (int(column.max()) + 1) + column
+        if n := int(column.max()):
+            code = distinct_numbers(code)[2] * (n + 1) + column
     _, bars, row_of = distinct_numbers(code)
     return bars, row_of
+
+
+def _in_numbers(flags: np.ndarray) -> Iterator[np.ndarray]:
+    """Columns of flags (n, m) as the bits of numbers, few enough for a table of the numbers."""
+    for first in range(0, flags.shape[1], BITS):
+        part = flags[:, first : first + BITS]
+        yield part @ (1 << np.arange(part.shape[1]))
 
 
 def _shares(rule: Rule, active: np.ndarray, volatility: np.ndarray | None) -> np.ndarray:

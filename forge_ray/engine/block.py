@@ -44,7 +44,7 @@ from forge_ray.kernels import (
 )
 from forge_ray.kernels import compile as compiling
 from forge_ray.kernels.equity import subtree_equity
-from forge_ray.kernels.weights import volatility_shares
+from forge_ray.kernels.weights import pick_lowest, volatility_shares
 from forge_ray.plan import Op, Plan, Residual
 from forge_ray.tree import Around, AxisValue, Term
 from forge_ray.tree.domains import CUSTOM
@@ -128,6 +128,8 @@ def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
     kernels |= {*_SIMULATION[bound.kernel], accounting.price_ratios, finalize.finalize}
     if plan.has_equities:
         kernels |= {subtree_equity, volatility_shares}
+    if any(e.op is Op.RANK for e in plan.expressions):
+        kernels.add(pick_lowest)
     if any(e.op is Op.LATCH for e in plan.expressions):
         kernels.add(bits.latch)
     return tuple(sorted(kernel.name for kernel in kernels))

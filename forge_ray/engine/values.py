@@ -66,7 +66,8 @@ class Evaluator:
             return float(parameters[0])
         if e.op is Op.SCORE:
             metric, window, of = parameters
-            return self._score(e.operands[0], metric, window, of, values)
+            make = partial(self._score, e.operands[0], metric, window, of, values)
+            return self._kept("score", i, values, make, n_bytes)
         if e.operands:
             metric, window = parameters
             return self._of_equity(e.operands[0], metric, window, values)
@@ -182,6 +183,8 @@ class Evaluator:
         expressions, found = self.plan.expressions, self.allocation(allocation, values)
         readiness = Readiness(self.plan, self.panel, values)
         tickers = sorted(held_tickers(expressions, allocation, readiness.choices))
+        if len(tickers) == 1 and (found.weights[:, self.panel.row(tickers[0])] > 0).all():
+            return self._delayed(self._of_tickers(*series_key(metric, window, tickers[0])))
         total, share, n = np.zeros(self.n_bars), np.zeros(self.n_bars), np.zeros(self.n_bars, np.int64)
         last = np.full(self.n_bars, np.nan)
         for ticker in tickers:
@@ -310,7 +313,7 @@ class Evaluator:
         scores = [self.series(operand, values) for operand in e.operands[n : 2 * n]]
         volatility = self._columns(e.operands[2 * n :], values)
         rank, picked = parameters[:2]
-        return allocations.ranked(parts, np.stack(scores, axis=1), rank, picked, rule, self.panel, volatility)
+        return allocations.ranked(parts, np.stack(scores), rank, picked, rule, self.panel, volatility)
 
     def _columns(self, operands: tuple[int, ...], values: Values) -> np.ndarray | None:
         """(n_bars, n) of series as decisions see them, None without any."""

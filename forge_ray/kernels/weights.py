@@ -1,10 +1,29 @@
-"""Weights by volatility, with caps."""
+"""Which children a function picks, and weights by volatility, with caps."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from forge_ray.kernels.compile import device, kernel
+
+
+@kernel("in f8[:,:], in i8, out b1[:,:]")
+def pick_lowest(scores, n, out):
+    """out : (n_bars, n_children) the n lowest scores of each bar, the first of equal ones first.
+
+    scores : (n_children, n_bars), infinite or NaN where a child cannot be picked.
+    """
+    out[:] = False
+    for t in range(out.shape[0]):
+        for _ in range(min(n, out.shape[1])):
+            best = -1
+            for child in range(out.shape[1]):
+                score = scores[child, t]
+                if np.isfinite(score) and not out[t, child] and (best < 0 or score < scores[best, t]):
+                    best = child
+            if best < 0:
+                break
+            out[t, best] = True
 
 
 @kernel("in b1[:,:], in f8[:,:], in b1, in f8, in f8, out f8[:,:]")
