@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from forge_ray.notebook import needle, open, plan, sweep
+    from forge_ray.notebook import needle, open, plan, plane, sweep
     from forge_ray.run import execute, explain, prepare
     from forge_ray.sweep import Sweep, parse_job, read_job
     from forge_ray.tree.builders import (
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    **dict.fromkeys(("needle", "open", "plan", "sweep"), "forge_ray.notebook"),
+    **dict.fromkeys(("needle", "open", "plan", "plane", "sweep"), "forge_ray.notebook"),
     **dict.fromkeys(("execute", "explain", "prepare"), "forge_ray.run"),
     **dict.fromkeys(("Sweep", "parse_job", "read_job"), "forge_ray.sweep"),
 }
@@ -93,6 +93,7 @@ __all__ = [
     "open",
     "parse_job",
     "plan",
+    "plane",
     "prepare",
     "pro_volatility",
     "ranked",

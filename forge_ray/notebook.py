@@ -3,7 +3,7 @@
 1. `sweep` makes a `Sweep` of a tree written in Python or JSON, the same one that a job file gives.
 2. `plan` compiles it and binds it to its data; shown in a notebook, the plan says what a run would do.
 3. `PlanView.run` executes it, on threads or on Ray, and hands back the `Run`; `open` finds a run again.
-4. `needle` tells how one tree stands among its neighbours.
+4. `needle` tells how one tree stands among its neighbours, `plane` what all pairs of two thresholds earn.
 
 HTML is escaped, self-contained and has no colours of its own, so that it suits a light and a dark page.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -28,6 +28,7 @@ from forge_ray.run import (
     CACHE_BYTES,
     Prepared,
     Progress,
+    StepPlane,
     choose_executor,
     default_workers,
     execute,
@@ -73,11 +74,24 @@ def sweep(
 
 def plan(search: Sweep | Mapping[str, Any] | str | Path) -> PlanView:
     """Compile a sweep, a job (a mapping, as in a job file) or a job file, and load its data. Computes no branch."""
+    return PlanView(prepare(_read(search)))
+
+
+def _read(search: Sweep | Mapping[str, Any] | str | Path) -> Sweep:
     if isinstance(search, str | Path):
-        search = read_job(search)
-    elif not isinstance(search, Sweep):
-        search = parse_job(search)
-    return PlanView(prepare(search))
+        return read_job(search)
+    return search if isinstance(search, Sweep) else parse_job(search)
+
+
+def plane(
+    search: Sweep | Mapping[str, Any] | str | Path, metrics: Sequence[str] = (), *, workers: int | None = None
+) -> StepPlane:
+    """Metrics of every pair of thresholds of the two exact axes of a sweep, a job or a job file, as step functions.
+
+    metrics : columns such as ``oos_sharpe``; default ``is_sharpe``, ``full_sharpe`` without a split.
+    workers : threads; default one per CPU.
+    """
+    return runs.plane(_read(search), metrics, workers=workers)
 
 
 def open(run: str | Path) -> Run:

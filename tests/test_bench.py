@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from forge_ray.cli.bench import bench as run_bench
+from forge_ray.engine import Cache, plane_rows
 from forge_ray.errors import InputError
+from forge_ray.run import prepare
+from forge_ray.sweep import read_job
 from forge_ray.tree import atoms_of
 from forge_ray.tree.importers import import_text
 from forge_ray.tree.parse import parse_tree
@@ -88,3 +91,16 @@ def test_the_command_says_where_the_bench_is_when_it_is_not_there(monkeypatch: p
     monkeypatch.setattr("forge_ray.__file__", str(tmp_path / "forge_ray" / "__init__.py"))
     with pytest.raises(InputError, match=r"bench: .* run python tests/bench/engine\.py in a checkout"):
         run_bench([])
+
+
+def test_a_plane_that_differs_from_its_branches_is_refused(bench: None):
+    import plane
+
+    bound = prepare(read_job(plane.JOB, ["axes.low=30..31 exact", "axes.high=50..51 exact"])).bound
+    rows = plane_rows(bound, 0, 1, Cache(plane.CACHE_BYTES))
+    cells = [(i, j) for i in (0, rows.shape[0] - 1) for j in range(0, rows.shape[1], 9)]
+    found = plane.Scalar(bound, rows, cells).run()
+    plane.check(rows, cells, found)
+    found[3, 5] += 1e-15
+    with pytest.raises(SystemExit, match="the plane and the branch by itself differ"):
+        plane.check(rows, cells, found)

@@ -20,6 +20,7 @@ from forge_ray.cli.comparison import comparison_lines
 from forge_ray.cli.doctor import diagnose, report_lines
 from forge_ray.cli.market import show_check
 from forge_ray.cli.needle import needle_lines
+from forge_ray.cli.plane import plane_lines
 from forge_ray.data import MarketCheck, check_market
 from forge_ray.errors import InputError, Problem, shown, step
 from forge_ray.run import (
@@ -29,6 +30,7 @@ from forge_ray.run import (
     Result,
     Run,
     branch_sweep,
+    check_archive,
     choose_executor,
     default_workers,
     execute,
@@ -41,6 +43,7 @@ from forge_ray.run import backtest as run_backtest
 from forge_ray.run import compare as run_compare
 from forge_ray.run import explain as explain_plan
 from forge_ray.run import needle as run_needle
+from forge_ray.run import plane as run_plane
 from forge_ray.sweep import Sweep, parse_job, read_job
 from forge_ray.tree import atoms_of, parse_tree
 
@@ -69,6 +72,18 @@ def plan(job: Path, settings: list[str], *, as_json: bool) -> None:
     print(jsontext.write(explanation) if as_json else "\n".join(text.full_plan_lines(explanation)))
 
 
+def plane(
+    job: Path, settings: list[str], *, metrics: list[str], out: Path | None, workers: int | None, as_json: bool
+) -> None:
+    with named_as_options("metric", "out"):
+        if out:
+            check_archive(out)
+        found = run_plane(read_job(job, settings), metrics, workers=workers)
+        file = str(found.save(out)) if out else None
+    summary = found.summary() | {"file": file}
+    print(jsontext.write(summary) if as_json else "\n".join(plane_lines(summary)))
+
+
 def validate(file: Path, *, as_json: bool) -> None:
     data = jsontext.read_file(file)
     found: dict[str, Any] = {"file": str(file), "valid": True}
@@ -76,9 +91,14 @@ def validate(file: Path, *, as_json: bool) -> None:
         found |= {"kind": "tree", "nodes": len(parse_tree(data, place=file.name).nodes)}
     else:
         sweep = parse_job(data, folder=file.parent)
-        found |= {"kind": "job", "trees": len(sweep.trees), "branches": sweep.space.admitted}
-    size = f"{found['nodes']} nodes" if "nodes" in found else f"{found['branches']:,} branches"
+        branches = None if sweep.exact_axes else sweep.space.admitted
+        found |= {"kind": "job", "trees": len(sweep.trees), "branches": branches}
+    size = f"{found['nodes']} nodes" if "nodes" in found else _branches(found["branches"])
     print(jsontext.write(found) if as_json else f"{file}: a valid {found['kind']}, {size}")
+
+
+def _branches(n: int | None) -> str:
+    return "as many branches as its data have thresholds" if n is None else f"{n:,} branches"
 
 
 def atoms(file: Path, *, as_json: bool) -> None:

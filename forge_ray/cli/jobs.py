@@ -59,6 +59,25 @@ def plan(job: JobArgument, settings: SetOption = [], as_json: JsonOption = False
 
 
 @app.command()
+def plane(
+    job: JobArgument,
+    metrics: Annotated[
+        list[str], typer.Option("--metric", metavar="COLUMN", help="Such as oos_sharpe; may be repeated.")
+    ] = [],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="NumPy archive (.npz) to write the plane to.", show_default=False)
+    ] = None,
+    workers: WorkersOption = None,
+    settings: SetOption = [],
+    as_json: JsonOption = False,
+) -> None:
+    """Every pair of thresholds of a job's two exact axes, as a step function and no rows."""
+    from forge_ray.cli import commands
+
+    commands.plane(job, settings, metrics=metrics, out=out, workers=workers, as_json=as_json)
+
+
+@app.command()
 def validate(
     file: Annotated[Path, typer.Argument(help="Job or tree file (JSON).", show_default=False)],
     as_json: JsonOption = False,

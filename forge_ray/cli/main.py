@@ -1,4 +1,4 @@
-"""The command line: `forge-ray run | plan | validate | import | atoms | needle | audit | compare | report | …`.
+"""The command line: `forge-ray run | plan | plane | validate | import | atoms | needle | audit | compare | report | …`.
 
 stdout is for results (`--json` everywhere), stderr for people. Exit codes: 0 done, 1 internal error, 2 bad input,
 3 nothing passed (with `--strict`), 4 incomplete, 130 / 143 interrupted and resumable.

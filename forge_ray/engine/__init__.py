@@ -7,8 +7,10 @@ from forge_ray.engine.closeness import nearest_flips
 from forge_ray.engine.conditions import ConditionRate, condition_rates
 from forge_ray.engine.costs import projected_bytes, projected_seconds
 from forge_ray.engine.decision import Decision, decision_at
+from forge_ray.engine.exact import exact_steps, step_values
 from forge_ray.engine.flips import Flip, flips_at
 from forge_ray.engine.kernel_cache import KernelCache, kernel_cache
+from forge_ray.engine.plane import PlaneRows, plane_rows
 from forge_ray.engine.rows import FIXED_COLUMNS, METRIC_COLUMNS, dimensions, schema
 from forge_ray.engine.single import BranchBars, branch_bars
 from forge_ray.engine.values import Evaluator
@@ -27,6 +29,7 @@ __all__ = [
     "Kernel",
     "KernelCache",
     "Limit",
+    "PlaneRows",
     "bind",
     "branch_bars",
     "cache_folder",
@@ -34,14 +37,17 @@ __all__ = [
     "decision_at",
     "dimensions",
     "evaluate",
+    "exact_steps",
     "flips_at",
     "kernel_cache",
     "kernel_of",
     "kernels_of",
     "nearest_flips",
+    "plane_rows",
     "projected_bytes",
     "projected_seconds",
     "schema",
     "start_ladder",
+    "step_values",
     "warm_kernels",
 ]

@@ -18,6 +18,7 @@ from forge_ray.plan.lower import Site
 from forge_ray.plan.needs import Need, held_tickers, needs_of, readings
 from forge_ray.plan.residual import Residual
 from forge_ray.plan.settings import Execution, Mode, Requirement, read_execution, read_requirements
+from forge_ray.plan.thresholds import Threshold, thresholds_of
 from forge_ray.plan.warnings import unit_warnings
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Requirement",
     "Residual",
     "Site",
+    "Threshold",
     "axes_of",
     "compile_plan",
     "held_tickers",
@@ -46,5 +48,6 @@ __all__ = [
     "readings",
     "resolve",
     "series_key",
+    "thresholds_of",
     "unit_warnings",
 ]

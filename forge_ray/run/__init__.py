@@ -19,6 +19,7 @@ from forge_ray.run.executors import CACHE_BYTES, choose_executor, default_worker
 from forge_ray.run.explanation import explain
 from forge_ray.run.look_ahead import TRUNCATED, LookAhead
 from forge_ray.run.needle import AROUND, needle
+from forge_ray.run.plane import StepPlane, check_archive, plane
 from forge_ray.run.reading import Run
 
 __all__ = [
@@ -35,9 +36,11 @@ __all__ = [
     "Progress",
     "Result",
     "Run",
+    "StepPlane",
     "audit",
     "backtest",
     "branch_sweep",
+    "check_archive",
     "choose_executor",
     "compare",
     "data_cache",
@@ -46,6 +49,7 @@ __all__ = [
     "explain",
     "explain_decision",
     "needle",
+    "plane",
     "prepare",
     "sharpe_by_luck",
     "tree_sweep",

@@ -1,6 +1,7 @@
 """`Run`: one execution of a sweep — prepare, compute the missing blocks, commit, finish.
 
-1. `prepare` compiles the plan, loads only the market data it needs and binds them.
+1. `prepare` compiles the plan, loads only the market data it needs and binds them. Then exact axes get their values,
+   and the plan is compiled with them once more.
 2. `execute` opens the store under the run id, asks which blocks are missing and hands them lazily to an executor.
 3. Every finished block is committed as it arrives; killed anywhere, the same call goes on with what is missing.
 
@@ -13,24 +14,34 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from forge_ray import jsontext
 from forge_ray.catalog import BARS_PER_YEAR
 from forge_ray.cluster.work import Done, Work
-from forge_ray.data import CacheFolder, Frame, RawMarket, history_table, in_files, read_raw
-from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Kernel, bind, cache_folder
+from forge_ray.data import CacheFolder, Frame, Panel, RawMarket, history_table, in_files, read_raw
+from forge_ray.engine import (
+    METRIC_COLUMNS,
+    BoundPlan,
+    Cache,
+    Kernel,
+    bind,
+    cache_folder,
+    exact_steps,
+    step_values,
+)
 from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, unknown
 from forge_ray.plan import Plan, compile_plan
 from forge_ray.store import LocalStore, Part, SqliteSink, write_payload
-from forge_ray.sweep import Sweep
+from forge_ray.sweep import Sweep, resolved
 
 MIN_BLOCKS = 64
 MAX_BLOCK = 16_384
@@ -75,12 +86,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A sweep bound to its data, the bars of `market`. `run_id` identifies everything that can change a stored byte."""
+    """A sweep bound to its data, the bars of `market`. `run_id` identifies everything that can change a stored byte.
+
+    steps : of each axis that was exact, (n_values,) least thresholds of the pieces that its values stand for.
+    """
 
     sweep: Sweep
     bound: BoundPlan
     run_id: str
     market: RawMarket
+    steps: Mapping[str, np.ndarray]
 
     @property
     def spec(self) -> bytes:
@@ -90,7 +105,7 @@ class Prepared:
 
 def prepare(sweep: Sweep) -> Prepared:
     """Compile, load, bind. Raises `InputError` for anything that cannot work; leaves nothing behind."""
-    plan = compile_plan(sweep.trees, sweep.space, sweep.execution, sweep.formulas)
+    plan = _compiled(sweep)
     source = sweep.data
     market = read_raw(
         source.source,
@@ -105,8 +120,20 @@ def prepare(sweep: Sweep) -> Prepared:
         parsed=data_cache("tickers"),
     )
     panel = market.panel(in_files(data_cache("panels")))
-    bound = bind(plan, panel, sweep.split, sweep.benchmark, sweep.requirements, sweep.keep, sweep.tree_names)
-    return Prepared(sweep, bound, sweep.run_id(panel.fingerprint), market)
+    bound = _bound(sweep, plan, panel)
+    steps = exact_steps(bound, Cache(BRANCH_CACHE_BYTES)) if sweep.exact_axes else {}
+    if steps:
+        sweep = resolved(sweep, {name: step_values(steps[name], within) for name, within in sweep.exact_axes.items()})
+        bound = _bound(sweep, _compiled(sweep), panel)
+    return Prepared(sweep, bound, sweep.run_id(panel.fingerprint), market, steps)
+
+
+def _compiled(sweep: Sweep) -> Plan:
+    return compile_plan(sweep.trees, sweep.space, sweep.execution, sweep.formulas)
+
+
+def _bound(sweep: Sweep, plan: Plan, panel: Panel) -> BoundPlan:
+    return bind(plan, panel, sweep.split, sweep.benchmark, sweep.requirements, sweep.keep, sweep.tree_names)
 
 
 def data_cache(what: str) -> CacheFolder:
@@ -124,6 +151,8 @@ def _carried(sweep: Sweep, plan: Plan) -> dict[str, str]:
 
 def prepare_branch(sweep: Sweep) -> Prepared:
     """Like `prepare`, for a sweep of one branch. Raises `InputError` for one of several."""
+    if sweep.exact_axes:
+        raise InputError([Problem(f"axes.{name}", "is exact; allowed: one value") for name in sweep.exact_axes])
     if sweep.space.size != 1:
         raise InputError([Problem("axes", f"{sweep.space.size:,} branches; allowed: one")])
     return prepare(sweep)

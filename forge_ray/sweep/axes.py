@@ -18,7 +18,21 @@ from forge_ray.catalog import SEGMENTS
 from forge_ray.engine import FIXED_COLUMNS, METRIC_COLUMNS
 from forge_ray.errors import Problem, listed, shown, step, unknown, wrong
 from forge_ray.sweep.design import Design, Moved, read_design
-from forge_ray.tree import Axis, Grid, Space, Tree, Where, address, atoms_of, axis_values, places_of, unused_axes, uses
+from forge_ray.sweep.exact import exact_crosses, none_admitted, require_thresholds
+from forge_ray.tree import (
+    Axis,
+    Grid,
+    Space,
+    Tree,
+    Where,
+    address,
+    atoms_of,
+    axis_values,
+    exact_range,
+    places_of,
+    unused_axes,
+    uses,
+)
 from forge_ray.tree.checks import Check, checks_of
 from forge_ray.tree.domains import CUSTOM, Domain
 from forge_ray.tree.nodes import Value
@@ -70,9 +84,10 @@ class SpaceReader:
         where = self.where(found)
         if self.are_whole and not self.problems:
             self.contradictions({axis.id: axis for axis in found}, where)
+            self.problems += exact_crosses(self.trees, found)
         grid = Grid(tuple(found), tuple(frozenset(tree.axes()) for tree in self.trees), where)
-        if self.trees and not self.problems and not grid.admitted:
-            self.problem("where", f"admits no branch of {grid.size:,}; at least one has to be left")
+        if self.trees and not self.problems and not any(axis.exact for axis in found):
+            self.problems += none_admitted(grid)
         return grid
 
     def around(self, design: Design, axes: Mapping[str, object]) -> Space | None:
@@ -84,6 +99,9 @@ class SpaceReader:
             return None
         if axes:
             found = self.swept(axes)
+            for axis in found:
+                if axis.exact:
+                    self.problem(f"axes.{step(axis.id)}", "is exact; allowed with a design: values")
             moved = Moved() if self.problems else design.named(self.trees[0], found)
         elif missing := unused_axes({}, self.trees):
             self.problems += missing
@@ -180,6 +198,9 @@ class SpaceReader:
         if isinstance(spec, str) and spec.startswith(LIST):
             spec = list(self.listed(spec.removeprefix(LIST), name))
         try:
+            if exact := exact_range(spec):
+                require_thresholds(path for _, path, _, _ in found)
+                return Axis(name, (), exact)
             if len({domain.numeric for domain, _ in readers.values()}) > 1:
                 places = " and ".join(step(path, MAX_PATH) for _, path in readers.values())
                 raise ValueError(f"sweeps numbers and names at once: {places}; allowed: one kind")
@@ -262,6 +283,6 @@ def _typed_where(clause: object, axes: Mapping[str, Axis]) -> Where:
     where = Where(clause, axes)
     if not where.names:
         raise ValueError(f"{shown(clause)} names no axis; allowed: {', '.join(axes)}")
-    if all(axes[name].values for name in where.names):
-        where.check_kinds([name for name in where.names if isinstance(axes[name].values[0], str)])
+    if all(axes[name].values or axes[name].exact for name in where.names):
+        where.check_kinds([name for name in where.names if isinstance(next(iter(axes[name].values), None), str)])
     return where

@@ -11,7 +11,7 @@ from forge_ray.catalog import METRICS
 from forge_ray.data import Frame, Split
 from forge_ray.errors import InputError
 from forge_ray.plan import Execution, Requirement
-from forge_ray.tree import Space, Tree, canonical, digest
+from forge_ray.tree import Exact, Space, Tree, canonical, digest
 from forge_ray.tree.formulas import Formula
 
 ENGINE_VERSION = 2
@@ -60,6 +60,11 @@ class Sweep:
     keep: str
     job: Mapping[str, Any] = field(compare=False, repr=False)
 
+    @property
+    def exact_axes(self) -> dict[str, Exact]:
+        """Axes whose values are known with the data only, by id; the space has no branch before."""
+        return {axis.id: axis.exact for axis in self.space.axes if axis.exact}
+
     def identity(self, data_fingerprint: str) -> dict[str, Any]:
         """Everything that can change a stored byte, as canonical JSON; `run_id` is its hash."""
         return {
@@ -71,6 +76,7 @@ class Sweep:
             **({"formulas": {name: found.text for name, found in self.formulas.items()}} if self.formulas else {}),
             "tree_names": list(self.tree_names) if len(self.trees) > 1 else [],
             "axes": {axis.id: list(axis.values) for axis in self.space.axes},
+            **({"exact": {name: str(within) for name, within in self.exact_axes.items()}} if self.exact_axes else {}),
             "axis_order": [axis.id for axis in self.space.axes],
             **self.space.canonical(),
             "execution": {name: _json(getattr(self.execution, name)) for name in Execution.__struct_fields__},

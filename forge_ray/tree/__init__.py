@@ -8,7 +8,7 @@ from forge_ray.tree.nodes import Condition, Kind, Node, Placeholder, Series, Tre
 from forge_ray.tree.parse import TreeError, parse_tree, read_tree
 from forge_ray.tree.placeholders import address, fill, unused_axes, uses
 from forge_ray.tree.space import Axis, Grid, Term
-from forge_ray.tree.values import AxisValue, axis_values
+from forge_ray.tree.values import AxisValue, Exact, axis_values, exact_range
 from forge_ray.tree.where import Where
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Axis",
     "AxisValue",
     "Condition",
+    "Exact",
     "Grid",
     "Jitter",
     "Kind",
@@ -34,6 +35,7 @@ __all__ = [
     "axis_values",
     "canonical",
     "digest",
+    "exact_range",
     "expand",
     "fill",
     "from_canonical",

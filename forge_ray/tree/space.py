@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from forge_ray.errors import CapacityError, Problem
-from forge_ray.tree.values import AxisValue
+from forge_ray.tree.values import AxisValue, Exact
 from forge_ray.tree.where import Where
 
 MAX_COUNTED = 20_000_000
@@ -26,10 +26,14 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Axis:
-    """A swept parameter and its values, all int, all float or all str."""
+    """A swept parameter and its values, all int, all float or all str.
+
+    exact : of an axis that gets its values with the data; until then it has none.
+    """
 
     id: str
     values: tuple[AxisValue, ...]
+    exact: Exact | None = None
 
     @cached_property
     def array(self) -> np.ndarray:

@@ -1,14 +1,19 @@
 """Values of an axis: a list, ``"5..14"``, ``"20..40 by 5"``, ``"±3"`` or ``"±20% by 5%"`` around the value in the tree.
 
+``"exact"`` and ``"20..40 exact"`` stand for every threshold that makes a difference; which those are is known with the
+data.
+
 Counting is done on integers in decimal arithmetic, then each value becomes the nearest float: no drift, and an end
 that is off the grid is an error that names its neighbours.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 
 from forge_ray.errors import shown
@@ -19,9 +24,31 @@ MAX_LISTED = 10
 _NUMBER = r"[+-]?(?:[0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,2})?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s+by\s+({_NUMBER}))?\s*")
 _AROUND = re.compile(rf"\s*±\s*({_NUMBER})(%?)(?:\s+by\s+({_NUMBER})(%?))?\s*")
-_FORMS = 'a list, "5..14", "20..40 by 5", "±3" or "±20% by 5%"'
+_EXACT = re.compile(rf"\s*(?:({_NUMBER})\s*\.\.\s*({_NUMBER})\s+)?exact\s*")
+_FORMS = 'a list, "5..14", "20..40 by 5", "±3" or "±20% by 5%", for a threshold "exact" or "20..40 exact"'
 
 AxisValue = int | float | str
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Every threshold from `low` to `high`, both included, that makes a difference on the data."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+
+def exact_range(spec: object) -> Exact | None:
+    """What ``"exact"`` or ``"20..40 exact"`` says, None for any other form. Raises ValueError for an empty range."""
+    match = _EXACT.fullmatch(spec) if isinstance(spec, str) else None
+    if match is None:
+        return None
+    if match[1] is None:
+        return Exact()
+    low, high = float(match[1]), float(match[2])
+    if low > high:
+        raise ValueError(f"{match[1]} is above {match[2]}; the lower end comes first")
+    return Exact(low, high)
 
 
 def axis_values(

@@ -56,7 +56,8 @@ Position: TypeAlias = Name | TickerList
 
 
 def axis(name: str, values: str | Iterable[Any] | TickerList, around: int | float | None = None) -> Swept:
-    """An axis: a list of values, ``"5..14"``, ``"20..40 by 5"``, or ``"±3"`` and ``"±20% by 5%"`` around a number."""
+    """An axis: a list of values, ``"5..14"``, ``"20..40 by 5"``, or ``"±3"`` and ``"±20% by 5%"`` around a number; of
+    thresholds ``"exact"`` or ``"20..40 exact"``."""
     if isinstance(values, str) and values.lstrip().startswith("±") and around is None:
         raise InputError([Problem(f"axes.{name}", f"{values!r} is around a number; add it, as in around=14")])
     return Swept(name, values if isinstance(values, str | TickerList) else tuple(values), around)
