@@ -7,7 +7,7 @@ python tests/bench/plane.py --quick          fewer rows
 1. The job is `jobs/plane.json`: three states, two RSI thresholds, about 66 million branches of 8,292 returns.
 2. Rows spread over the plane are evaluated whole by `engine/plane.py`; branches spread over these rows by the scalar
    kernel `simulate` (S), which is given the packed sleeve numbers of each branch, the sleeves and the vectors of
-   switches for free. No time counts before all metrics of all segments are equal, bit for bit.
+   every bar for free. No time counts before all metrics of all segments are equal, bit for bit.
 3. They take turns; seconds are CPU seconds, the median over the turns. What the rows of a plane share is timed apart.
 
 The machine may be busy with other things: only ratios within a run mean something.
