@@ -7,9 +7,13 @@
 
 from __future__ import annotations
 
-from forge_ray.kernels.accounting import LOG, Market, work_space
+import numpy as np
+
+from forge_ray.kernels import vectors as v
+from forge_ray.kernels.accounting import LOG, N_LANES, Market, work_space
+from forge_ray.kernels.bits import ONE
 from forge_ray.kernels.compile import device, kernel
-from forge_ray.kernels.transitions import SLEEVES, TABLE, Table, add_vector, compute, sleeve_at
+from forge_ray.kernels.transitions import SLEEVES, TABLE, Table, compute
 
 LEVEL, HIGH, DRAWDOWN = range(3)
 
@@ -34,27 +38,44 @@ def simulate(
     table = Table(slot_of, logs, vectors, used)
     was, held = work_space(starts), work_space(starts)
     n_planes, n = planes.shape[1], runs[-1, 1] - first
+    pairs, nothing = np.zeros(n, np.int64), np.zeros(N_LANES, np.int64)
     for b in range(begin, planes.shape[0]):
         if used[0] + n > vectors.shape[0]:
             return b
-        before = sleeve_at(planes, b, -1)
+        decode_pairs(planes, b, pairs)
         for run in range(runs.shape[0]):
             c = runs[run, 2]
             equity, peak, low, drawdown = 0, 0, 0, 0
+            wide, rest = v.load16(nothing, 0), v.load8(nothing, 0)
             for i in range(runs[run, 0], runs[run, 1]):
                 u = i - first
-                now = sleeve_at(planes, b, u)
-                pair = before << n_planes | now
-                slot = int(slot_of[u, pair])
+                slot = int(slot_of[u, pairs[u]])
                 if slot == 0:
-                    slot = compute(market, rows, paths, first, table, u, pair, n_planes, was, held)
-                before = now
-                add_vector(sums[b, c], vectors[slot])
+                    slot = compute(market, rows, paths, first, table, u, pairs[u], n_planes, was, held)
+                wide = v.add(wide, v.load16(vectors, slot * N_LANES))
+                rest = v.add(rest, v.load8(vectors, slot * N_LANES + 16))
                 equity += vectors[slot, LOG]
                 peak, low = max(peak, equity), min(low, equity)
                 drawdown = max(drawdown, peak - equity)
+            at = (b * sums.shape[1] + c) * N_LANES
+            v.store(sums, at, v.add(v.load16(sums, at), wide))
+            v.store(sums, at + 16, v.add(v.load8(sums, at + 16), rest))
             fold_run(class_in_segment[c], equity, peak, low, drawdown, segments[b])
     return planes.shape[0]
+
+
+@device
+def decode_pairs(planes, b, pairs):
+    """Pair of branch b at every decision of the planes. Word by word, so that the inner loop only shifts."""
+    n_planes = planes.shape[1]
+    pairs[:] = 0
+    for p in range(n_planes):
+        for w in range(1, planes.shape[2]):
+            word, start = planes[b, p, w], (w - 1) << 6
+            before = word << ONE | planes[b, p, w - 1] >> np.uint64(63)
+            for j in range(min(64, pairs.shape[0] - start)):
+                now, was = (word >> np.uint64(j)) & ONE, (before >> np.uint64(j)) & ONE
+                pairs[start + j] |= np.int64(now) << p | np.int64(was) << (n_planes + p)
 
 
 @device
