@@ -56,7 +56,7 @@ def full_plan_lines(e: Mapping[str, Any]) -> list[str]:
     lines.append("execution: " + ", ".join(f"{key} {_plain_text(value)}" for key, value in e["execution"].items()))
     lines += [f"require {text}" for text in e["require"]]
     lines += [f"axis {name}: {n:,} values" for name, n in e["axes"].items()]
-    lines += [f"around {e['around']}"] if "around" in e else []
+    lines += [f"around {e['around']}", f"neighbours {e['neighbours']}"] if "around" in e else []
     lines.append(f"simulated by kernel {e['kernel']}: {e['kernel_because']}")
     lines.append("start, what limits it, and the bars that dropping it would gain:")
     lines += [

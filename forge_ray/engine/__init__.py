@@ -10,6 +10,7 @@ from forge_ray.engine.decision import Decision, decision_at
 from forge_ray.engine.exact import exact_steps, step_values
 from forge_ray.engine.flips import Flip, flips_at
 from forge_ray.engine.kernel_cache import KernelCache, kernel_cache
+from forge_ray.engine.neighbours import how_neighbours_run
 from forge_ray.engine.plane import PlaneRows, plane_rows
 from forge_ray.engine.rows import FIXED_COLUMNS, METRIC_COLUMNS, dimensions, schema
 from forge_ray.engine.single import BranchBars, branch_bars
@@ -39,6 +40,7 @@ __all__ = [
     "evaluate",
     "exact_steps",
     "flips_at",
+    "how_neighbours_run",
     "kernel_cache",
     "kernel_of",
     "kernels_of",

@@ -164,10 +164,10 @@ def _shares(rule: Rule, active: np.ndarray, volatility: np.ndarray | None) -> np
             total = _total(weights)[:, None]
             return np.divide(weights, total, out=np.zeros(weights.shape), where=total > 0)
         case Weighting.CAPPED:
-            return np.where(active, np.minimum(1.0 / n_active, _fraction(rule.high, 1.0)), 0.0)
+            return np.where(active, np.minimum(1.0 / n_active, fraction(rule.high, 1.0)), 0.0)
     assert volatility is not None
     shares = np.empty(active.shape)
-    low, high = _fraction(rule.low, 0.0), _fraction(rule.high, 1.0)
+    low, high = fraction(rule.low, 0.0), fraction(rule.high, 1.0)
     kernels.volatility_shares(
         np.ascontiguousarray(active),
         np.ascontiguousarray(volatility),
@@ -179,7 +179,7 @@ def _shares(rule: Rule, active: np.ndarray, volatility: np.ndarray | None) -> np
     return shares
 
 
-def _fraction(percent: float | None, default: float) -> float:
+def fraction(percent: float | None, default: float) -> float:
     return default if percent is None else percent / 100
 
 

@@ -41,6 +41,7 @@ from forge_ray.kernels import (
     path_dependent,
     simulate,
     transitions,
+    walk,
 )
 from forge_ray.kernels import compile as compiling
 from forge_ray.kernels.equity import subtree_equity
@@ -73,7 +74,7 @@ def _evaluate_term(bound: BoundPlan, evaluator: Evaluator, term: Term, digits: n
     """What branches of one tree come to."""
     residual = bound.plan.residuals[term.tree]
     if isinstance(space := bound.plan.space, Around) and not residual.inner:
-        return Neighbours(bound, space, evaluator, residual).evaluate(digits)
+        return Neighbours(bound, space, residual, evaluator.cache).evaluate(digits)
     parts = []
     for members in _groups(bound, term, residual, digits):
         values = _values(bound, term, digits[members[0]], residual.outer)
@@ -126,6 +127,8 @@ def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
     if any(e.op is Op.PERSIST for e in plan.expressions):
         kernels.add(bits.persist_packed)
     kernels |= {*_SIMULATION[bound.kernel], accounting.price_ratios, finalize.finalize}
+    if plan.space.is_sparse:
+        kernels.add(walk.walk)
     if plan.has_equities:
         kernels |= {subtree_equity, volatility_shares}
     if any(e.op is Op.RANK for e in plan.expressions):
@@ -138,7 +141,7 @@ def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
 _SIMULATION: dict[Kernel, tuple[compiling.Kernel, ...]] = {
     Kernel.SCALAR: (simulate.simulate,),
     Kernel.LANES: (lanes.add_differences, lanes.scan_drawdowns),
-    Kernel.PATCH: (simulate.simulate, transitions.follow, patch.simulate_patch),
+    Kernel.PATCH: (simulate.simulate, transitions.follow, patch.summarize, patch.simulate_patches),
     Kernel.PATH: (path_dependent.simulate_path,),
 }
 

@@ -10,6 +10,7 @@ from forge_ray.engine.simulation import MAX_VECTOR_BYTES
 from forge_ray.engine.sleeves import usual_bytes
 from forge_ray.kernels.accounting import N_LANES
 from forge_ray.plan import ALLOCATIONS, Op, axes_of
+from forge_ray.tree import Jitter
 
 PROCESS_BYTES = 200 * 2**20
 """A process that has compiled its kernels; an actor with little to keep was measured at 150 MiB, a driver at 190."""
@@ -20,7 +21,9 @@ class Costs:
     """Nanoseconds, measured on one core of an Intel Xeon on the jobs of `tests/bench/jobs.py`.
 
     per bar: a series, packing a condition, a stay table's vector, the scan of a branch, one operation of the residual
-    program. per branch: decoding, duplicates, finalizing, rows. per group and per block: fixed Python work.
+    program. per branch: decoding, duplicates, finalizing, rows. per group and per block: fixed Python work. per branch
+    near a tree as written: its variants, walking the bars that they reach, patches, rows; if everything moves, every
+    bar is walked and patched. Equities below that change are not in it.
     """
 
     series_bar: float = 3.0
@@ -31,6 +34,8 @@ class Costs:
     branch: float = 14_000.0
     group: float = 3_000_000.0
     block: float = 6_000_000.0
+    near_branch: float = 35_000.0
+    near_bar: float = 370.0
 
 
 COSTS = Costs()
@@ -44,10 +49,20 @@ def projected_seconds(bound: BoundPlan, workers: int, n_blocks: int) -> float:
     total += plan.concrete_count((Op.COMPARE, Op.PERSIST)) * c.condition_bar * n_bars
     for term in plan.space.terms:
         residual = plan.residuals[term.tree]
+        if plan.space.is_sparse and not residual.inner:
+            total += term.size * _near(bound)
+            continue
         groups = plan.space.combinations(residual.outer)
         per_branch = c.branch + bound.n * c.scan_bar + len(residual.operations) * c.operation_bar * n_bars
         total += groups * (c.group + len(residual.cofactors) * bound.n * c.stay_bar) + term.size * per_branch
     return total * 1e-9 / workers
+
+
+def _near(bound: BoundPlan) -> float:
+    """Nanoseconds of a branch around a tree that is walked."""
+    simulated = bound.n * COSTS.stay_bar if bound.plan.execution.depends_on_path else 0.0
+    walked = bound.n * COSTS.near_bar if isinstance(bound.plan.space, Jitter) else 0.0
+    return COSTS.near_branch + simulated + walked
 
 
 def projected_bytes(bound: BoundPlan, workers: int, cache_bytes: int, block_size: int) -> int:

@@ -23,11 +23,21 @@ def path_lanes(bound: BoundPlan, hashes: np.ndarray, decisions: slice | np.ndarr
 
 
 def row_hashes(bound: BoundPlan, dense: np.ndarray) -> np.ndarray:
-    """(n_rows, 2) uint64 of rows of weights (n_rows, n_tickers): the mixed sum of the hashes of ticker and weight."""
+    """(n_rows, 2) uint64 of rows of weights (n_rows, n_tickers)."""
+    rows, columns = np.nonzero(dense)
+    return sparse_hashes(bound, len(dense), rows, columns, dense[rows, columns])
+
+
+def sparse_hashes(
+    bound: BoundPlan, n_rows: int, rows: np.ndarray, columns: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """(n_rows, 2) uint64 of rows of weights: the mixed sum of the hashes of ticker and weight.
+
+    rows, columns, weights : (m,) of the weights that are not 0.
+    """
     tickers = np.array([_ticker_hash(ticker) for ticker in bound.panel.tickers])
-    held, columns = np.nonzero(dense)
-    hashes = np.zeros((len(dense), 2), np.uint64)
-    np.add.at(hashes, held, mixed(dense[held, columns].view(np.uint64)[:, None] ^ tickers[columns]))
+    hashes = np.zeros((n_rows, 2), np.uint64)
+    np.add.at(hashes, rows, mixed(weights.view(np.uint64)[:, None] ^ tickers[columns]))
     return mixed(hashes)
 
 

@@ -19,6 +19,10 @@ class Point(Mapping[int, AxisValue]):
         self.base, self.changed = base, changed
         self.mask = sum(1 << a for a in changed)
 
+    def only(self, mask: int) -> Point:
+        """The point that has the changes of the axes in a mask."""
+        return Point(self.base, {a: value for a, value in self.changed.items() if mask >> a & 1})
+
     def __getitem__(self, axis: int) -> AxisValue:
         return self.changed[axis] if axis in self.changed else self.base[axis]
 

@@ -80,7 +80,7 @@ def _told_apart(bound: BoundPlan, part: Part) -> dict[str, pa.Array]:
             for a, digits in zip(part.term.axes, part.digits.T, strict=True):
                 columns[axes[a].id] = _axis_column(axes[a], digits)
         case Neighbourhood():
-            columns["changes"] = pa.array(map(space.changes, part.digits), pa.string())
+            columns["changes"] = pa.array(space.changes(part.digits), pa.string())
     return columns
 
 

@@ -85,10 +85,7 @@ class Evaluator:
         """The allocation of an expression, operands first, so that depth costs no recursion."""
         if (known := self._known(root, values)) is not None:
             return known
-        for i in self._equities_below(root):
-            e = self.plan.expressions[i]
-            if touches(values, e.axes) and self._is_of_equity(e, values):
-                self.series(i, values)
+        self.prepare(root, values)
         done: dict[int, Allocation] = {}
         stack = [root]
         while stack:
@@ -103,6 +100,14 @@ class Evaluator:
                 make = partial(self._allocate, i, values, done)
                 done[i] = self._kept("allocation", i, values, make, lambda allocation: allocation.nbytes)
         return done[root]
+
+    def prepare(self, root: int, values: Values) -> None:
+        """Put the series of equities that an expression needs into the cache, innermost first: what needs one finds it
+        there and recurses no deeper."""
+        for i in self._equities_below(root):
+            e = self.plan.expressions[i]
+            if touches(values, e.axes) and self._is_of_equity(e, values):
+                self.series(i, values)
 
     def _note(self, i: int, values: Values, done: dict[int, Allocation]) -> bool:
         if (known := self._known(i, values)) is not None:
@@ -120,6 +125,12 @@ class Evaluator:
         ready = int(np.isnan(levels).sum())
         shown = np.maximum(np.arange(self.n_bars) - ready, -1)
         return OwnBars("", self.panel.dates[ready:], levels[ready:], shown, np.zeros(self.n_bars, bool))
+
+    def ready(self, i: int, values: Values) -> int:
+        """The first bar of the equity of an allocation."""
+        return self._kept(
+            "ready", i, values, lambda: Readiness(self.plan, self.panel, values).allocation(i), lambda _: 8
+        )
 
     def _kept(self, what: str, i: int, values: Values, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """What an expression is for some values of its axes, made only if the cache has not got it."""
@@ -188,7 +199,7 @@ class Evaluator:
         total, share, n = np.zeros(self.n_bars), np.zeros(self.n_bars), np.zeros(self.n_bars, np.int64)
         last = np.full(self.n_bars, np.nan)
         for ticker in tickers:
-            seen = self._delayed(self._of_tickers(*series_key(metric, window, ticker)))
+            seen = self.score_of_ticker(metric, window, ticker)
             weight = 1.0 if of == "tickers" else found.weights[found.row_of, self.panel.row(ticker)]
             counts = ~np.isnan(seen) & (np.asarray(weight) > 0)
             total += np.where(counts, weight * seen, 0.0)
@@ -198,10 +209,14 @@ class Evaluator:
         with np.errstate(invalid="ignore"):
             return np.where(n == 1, last, np.where(n > 1, total / share, np.nan))
 
+    def score_of_ticker(self, metric: str, window: int, ticker: str) -> np.ndarray:
+        """(n_bars,) what a ticker counts in the score of an allocation that holds it, as each decision sees it."""
+        return self._delayed(self._of_tickers(*series_key(metric, window, ticker)))
+
     def _simulated(self, i: int, values: Values) -> np.ndarray:
         """(n_bars,) equity, NaN before it is ready."""
         found, execution, panel = self.allocation(i, values), self.plan.execution, self.panel
-        ready, fills = Readiness(self.plan, panel, values).allocation(i), execution.fills
+        ready, fills = self.ready(i, values), execution.fills
         is_held = found.weights > 0
         starts = np.concatenate([[0], np.cumsum(is_held.sum(axis=1))]).astype(np.int64)
         columns = np.nonzero(is_held)[1].astype(np.int64)

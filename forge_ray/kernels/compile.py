@@ -42,12 +42,19 @@ _SCALARS = {"f8": types.float64, "i4": types.int32, "i8": types.int64, "u8": typ
 _ARGUMENT = re.compile(r"(in|out) (f8|i4|i8|u8|b1)(\[:(?:,:)*\])?")
 _CONFIG: Any = numba.core.config
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
+_BORROWING: dict[str, Any] = _OPTIONS | {"_nrt": False}
 _COMPILING = threading.RLock()
 
 
 def device(function: Callable) -> Any:
     """A function that kernels call; compiled as part of its callers."""
     return numba.njit(function, forceinline=True, **_OPTIONS)
+
+
+def borrowing(function: Callable) -> Any:
+    """A device function that makes no arrays, and so needs not count who has them: its callers do. For short functions
+    of many arrays; the counts are atomic, and cost more than what such a function does."""
+    return numba.njit(function, **_BORROWING)
 
 
 def kernel(signature: str) -> Callable[[Callable], Kernel]:

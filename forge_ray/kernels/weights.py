@@ -34,38 +34,44 @@ def volatility_shares(active, volatility, inverse, low, high, out):
     1/volatility or volatility. Then every share is clamp(λ·share, low, high), λ such that they add up to 1; if all at
     `high` are less than 1, they stay there.
     """
-    n_children = active.shape[1]
-    frozen = np.zeros(n_children, np.bool_)
+    frozen, base = np.zeros(active.shape[1], np.bool_), np.zeros(active.shape[1])
     for row in range(len(active)):
-        n_active, n_known, total = 0, 0, 0.0
-        for j in range(n_children):
-            out[row, j] = 0.0
-            if active[row, j]:
-                n_active += 1
-                if volatility[row, j] > 0.0:
-                    n_known += 1
-                    total += 1.0 / volatility[row, j] if inverse else volatility[row, j]
-        for j in range(n_children):
-            if active[row, j]:
-                if volatility[row, j] > 0.0:
-                    part = 1.0 / volatility[row, j] if inverse else volatility[row, j]
-                    out[row, j] = part / total * (n_known / n_active)
-                else:
-                    out[row, j] = 1.0 / n_active
-        if n_active > 0 and (low > 0.0 or high < 1.0):
-            cap(active[row], n_active, low, high, out[row], frozen)
+        row_shares(active[row], volatility[row], inverse, low, high, out[row], frozen, base)
 
 
 @device
-def cap(active, n_active, low, high, share, frozen):
+def row_shares(active, volatility, inverse, low, high, out, frozen, base):
+    """One row of `volatility_shares`. frozen, base : (n_children,) work space."""
+    n_children = len(active)
+    n_active, n_known, total = 0, 0, 0.0
+    for j in range(n_children):
+        out[j] = 0.0
+        if active[j]:
+            n_active += 1
+            if volatility[j] > 0.0:
+                n_known += 1
+                total += 1.0 / volatility[j] if inverse else volatility[j]
+    for j in range(n_children):
+        if active[j]:
+            if volatility[j] > 0.0:
+                part = 1.0 / volatility[j] if inverse else volatility[j]
+                out[j] = part / total * (n_known / n_active)
+            else:
+                out[j] = 1.0 / n_active
+    if n_active > 0 and (low > 0.0 or high < 1.0):
+        cap(active, n_active, low, high, out, frozen, base)
+
+
+@device
+def cap(active, n_active, low, high, share, frozen, base):
     """Water-filling with two bounds: scale what is free, freeze the side that is violated more, until none is."""
     n_children = len(share)
     if n_active * high <= 1.0:
         for j in range(n_children):
             share[j] = high if active[j] else 0.0
         return
-    base = share.copy()
-    frozen[:] = ~active
+    for j in range(n_children):
+        base[j], frozen[j] = share[j], not active[j]
     for _ in range(n_active + 1):
         fixed, free = 0.0, 0.0
         for j in range(n_children):

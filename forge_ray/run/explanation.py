@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from forge_ray.engine import Cache, Limit, condition_rates, kernel_of, projected_bytes, projected_seconds
+from forge_ray.engine import (
+    Cache,
+    Limit,
+    condition_rates,
+    how_neighbours_run,
+    kernel_of,
+    projected_bytes,
+    projected_seconds,
+)
 from forge_ray.plan import ALLOCATIONS, Execution, Op, unit_warnings
 from forge_ray.run.execution import Prepared, block_size_for
 from forge_ray.tree import Grid
@@ -29,7 +37,7 @@ def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any
         "numbers": space.size,
         "trees": len(plan.trees),
         "axes": {axis.id: len(axis.values) for axis in space.axes} if isinstance(space, Grid) else {},
-        **({} if isinstance(space, Grid) else {"around": str(space)}),
+        **({} if isinstance(space, Grid) else {"around": str(space), "neighbours": how_neighbours_run(bound)}),
         "series": plan.concrete_count((Op.SERIES,)),
         "conditions": plan.concrete_count((Op.COMPARE,)),
         "allocations": plan.concrete_count(ALLOCATIONS),

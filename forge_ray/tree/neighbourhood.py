@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -92,10 +93,20 @@ class Around(ABC):
         _, values = self[branch]
         return {a.id: values[a.id] for a, b in zip(self.axes, self.base, strict=True) if values[a.id] != a.values[b]}
 
-    def changes(self, digits: np.ndarray) -> str:
-        """In words, what one row of value indices changes: ``RSI(SPY,10) > 79: threshold 81; …``."""
-        changed = np.flatnonzero(digits != np.array(self.base))
-        return "; ".join(f"{self.phrases[i]} {value_phrase(self.axes[i].values[digits[i]])}" for i in changed)
+    def changes(self, digits: np.ndarray) -> list[str]:
+        """In words, what each row of value indices (n, n_axes) changes: ``RSI(SPY,10) > 79: threshold 81; …``."""
+        rows, axes = np.nonzero(digits != np.array(self.base))
+        words, first = self._words
+        changed = words[first[axes] + digits[rows, axes]]
+        bounds = np.searchsorted(rows, np.arange(len(digits) + 1))
+        return ["; ".join(changed[lo:hi]) for lo, hi in pairwise(bounds)]
+
+    @cached_property
+    def _words(self) -> tuple[np.ndarray, np.ndarray]:
+        """What every value of every axis is in words, and where those of an axis start."""
+        pairs = zip(self.phrases, self.axes, strict=True)
+        words = [f"{phrase} {value_phrase(value)}" for phrase, axis in pairs for value in axis.values]
+        return np.array(words, object), np.cumsum([0, *(len(axis.values) for axis in self.axes)])
 
 
 @dataclass(frozen=True)

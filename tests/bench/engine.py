@@ -11,7 +11,7 @@ python tests/bench/engine.py --profile       where the time of forge_ray goes in
    given theirs. `one_pass_loop` does equal work (`one_pass.py`), `scalar` is NumPy per branch (`per_branch.py`).
    `kernel_s` is forge_ray with the scalar kernel.
 3. Competitors take turns. Seconds are CPU seconds of the process, the median over the turns. The slower ones do a
-   sample of the branches. For N1 the first branch is timed apart, since 100,000 share its work.
+   sample of the branches.
 
 vectorbt and bt are looked for in the folder that FORGE_RAY_BENCH_LIBS names, too. The machine may be busy with other
 things: only ratios within a run mean something.
@@ -78,22 +78,15 @@ class Engine:
         self.workload, self.lo, self.hi = workload, lo, hi
         self.bound = replace(workload.bound, kernel=kernel or workload.bound.kernel)
         self.block = block_size_for(self.bound)
-        self.first_seconds = 0.0
         warm_kernels(kernels_of(self.bound))
 
     def run(self) -> list:
         cache = Cache(CACHE_BYTES)
-        if isinstance(self.workload, Neighbours):
-            began = time.process_time()
-            evaluate(self.bound, 0, 1, cache)
-            self.first_seconds = time.process_time() - began
         return [evaluate(self.bound, lo, min(lo + self.block, self.hi), cache)
                 for lo in range(self.lo, self.hi, self.block)]  # fmt: skip
 
     def per_branch(self, seconds: float) -> float:
-        """CPU seconds, where a whole run would share what only its first branch pays."""
-        size = self.bound.plan.space.size
-        return (seconds - self.first_seconds) / (self.hi - self.lo) + self.first_seconds / size
+        return seconds / (self.hi - self.lo)
 
     def metrics(self, tables: list, task: Task) -> np.ndarray:
         """(n_branches, 3, n_metrics) of the branches of a task."""

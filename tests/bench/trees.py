@@ -140,17 +140,11 @@ def _nested_tree() -> dict[str, Any]:
 class Neighbours(Workload):
     """100,000 trees around a symphony of a thousand conditions. The competitors are given the weights of every bar."""
 
-    first, n_measured = 50_000, 1_562
-
     def __init__(self):
         design = {"kind": "neighbourhood", "changes": 3, "window": "±20%", "threshold": "±5%", "sample": 100_000,
                   "seed": 1}  # fmt: skip
         job = dict(import_text(symphony(), "symphony.json").job)
         self.job = job | MARKET | {"design": design, "execution": job["execution"] | {"cost_bps": 5}}
-
-    def slice(self, is_quick: bool) -> tuple[int, int]:
-        """One block of three changes: the first ones have one."""
-        return self.first, self.first + (200 if is_quick else self.n_measured)
 
     def tasks(self, lo: int, hi: int) -> dict[str, Task]:
         branches = np.unique(np.linspace(lo, hi - 1, 20).astype(int))
