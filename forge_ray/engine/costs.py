@@ -34,7 +34,7 @@ class Costs:
     branch: float = 14_000.0
     group: float = 3_000_000.0
     block: float = 6_000_000.0
-    near_branch: float = 35_000.0
+    near_branch: float = 30_000.0
     near_bar: float = 370.0
 
 
