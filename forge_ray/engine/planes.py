@@ -46,9 +46,17 @@ class Planes:
         residual, before = self.residual, min(first, WORD)
         out = np.empty((len(self), len(residual.planes), 1 + bits.n_words(last - first)), np.uint64)
         if residual.planes:
-            table = np.concatenate([leaf.table(first - before, last) for leaf in self.leaves])
+            table = self._table(first - before, last)
             operations, planes = np.array(residual.operations, np.int64), np.array(residual.planes, np.int64)
             bits.residual_planes(operations, planes, table, self.rows, first == 0, residual.n_registers, out)
+        return out
+
+    def _table(self, first: int, last: int) -> np.ndarray:
+        """(n_rows, 2, n_words) of all leaves at decisions [first, last)."""
+        ends = np.cumsum([len(leaf.distinct) for leaf in self.leaves])
+        out = np.empty((ends[-1], 2, bits.n_words(last - first)), np.uint64)
+        for leaf, rows in zip(self.leaves, np.split(out, ends[:-1]), strict=True):
+            leaf.put(first, last, rows)
         return out
 
 
@@ -82,23 +90,20 @@ class _Compared(NamedTuple):
     days: Parameter
 
 
-def _thresholds(
-    series: np.ndarray, thresholds: np.ndarray, asks: tuple[bool, bool], read: np.ndarray, days: int
-) -> np.ndarray:
-    """(m, 2, n_words) packed conditions at some bars, ascending, unknown before bar 0. thresholds : (m,) ascending."""
+def _put_thresholds(
+    series: np.ndarray, thresholds: np.ndarray, asks: tuple[bool, bool], read: np.ndarray, days: int, out: np.ndarray
+) -> None:
+    """Write the conditions (m, 2, n_words) packed at some bars, unknown before bar 0. thresholds : (m,) ascending."""
     first = read[0] - (days - 1)
     bars = np.arange(first, read[-1] + 1) if days > 1 else read
     is_slice = bars[0] >= 0 and (np.diff(bars) == 1).all()
     seen = series[bars[0] : bars[-1] + 1] if is_slice else np.where(bars >= 0, series[bars], np.nan)
-    table = np.empty((len(thresholds), 2, bits.n_words(len(bars))), np.uint64)
+    table = out if days == 1 else np.empty((len(thresholds), 2, bits.n_words(len(bars))), np.uint64)
     bits.threshold_table(np.ascontiguousarray(seen), thresholds, *asks, table)
-    if days == 1:
-        return table
-    bits.persist_packed(table, days)
-    out = np.empty((len(thresholds), 2, bits.n_words(len(read))), np.uint64)
-    for row, kept in zip(out, table, strict=True):
-        bits.at_decisions(kept, read - first, row)
-    return out
+    if days > 1:
+        bits.persist_packed(table, days)
+        for row, kept in zip(out, table, strict=True):
+            bits.at_decisions(kept, read - first, row)
 
 
 def _combinations(bound: BoundPlan, axes: tuple[int, ...], digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,17 +129,15 @@ class _Leaf:
     values: Values
     distinct: np.ndarray
 
-    def table(self, first: int, last: int) -> np.ndarray:
-        """(n, 2, n_words) packed at decisions [first, last)."""
+    def put(self, first: int, last: int, out: np.ndarray) -> None:
+        """Write the conditions (n, 2, n_words) packed at decisions [first, last)."""
         in_force = self.bound.start + self.bound.rebalance_of[first:last]
-        out = np.empty((len(self.distinct), 2, bits.n_words(last - first)), np.uint64)
         if self.compared is None:
             for row, digits in zip(out, self.distinct, strict=True):
                 bits.at_decisions(self.evaluator.bits(self.expression, self._values(digits)), in_force, row)
         else:
             for same in self.together:
                 self._put_thresholds(self.compared, same, in_force, out)
-        return out
 
     @cached_property
     def compared(self) -> _Compared | None:
@@ -167,8 +170,12 @@ class _Leaf:
         series = np.broadcast_to(self.evaluator.series(compared.series, values), (self.evaluator.n_bars,))
         read = in_force - self.bound.plan.execution.fills.delay
         (days,) = resolve((compared.days,), values)
-        table = _thresholds(series, thresholds[order], compared.asks, read, int(days or 1))
-        out[same[order]] = table
+        rows = same[order]
+        is_in_place = (np.diff(rows) == 1).all()
+        table = out[rows[0] : rows[-1] + 1] if is_in_place else np.empty((len(rows), *out.shape[1:]), np.uint64)
+        _put_thresholds(series, thresholds[order], compared.asks, read, int(days or 1), table)
+        if not is_in_place:
+            out[rows] = table
 
     def _values(self, digits: np.ndarray) -> Values:
         axes = self.bound.plan.space.axes
