@@ -143,7 +143,7 @@ def threshold_table(series, thresholds, is_below, counts_equal, out):
     m = thresholds.shape[0]
     has_equal_below = counts_equal != is_below  # whether a threshold equal to the value lies below its rank
     cells = np.zeros(257, np.int64)
-    low, width = thresholds[0], (thresholds[m - 1] - thresholds[0]) / 256.0
+    low, width = thresholds[0], thresholds[m - 1] / 256.0 - thresholds[0] / 256.0  # their difference may be infinite
     for cell in range(1, 257):
         cells[cell] = cells[cell - 1]
         while cells[cell] < m and thresholds[cells[cell]] < low + cell * width:
