@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,8 @@ from random_trees import random_prices, random_tree
 
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.data import Panel, parse_split
-from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Cache, bind, evaluate
+from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Cache, bind, evaluate, simulation
+from forge_ray.engine.bind import Kernel
 from forge_ray.plan import Execution, compile_plan
 from forge_ray.run import Prepared, Progress, execute, prepare
 from forge_ray.store import LocalStore
@@ -98,21 +100,24 @@ def blocks(size: int) -> list[tuple[int, int]]:
     return list(pairwise([*range(0, n, size), n]))
 
 
-def in_blocks(order: Sequence[tuple[int, int]], cache: Cache) -> pa.Table:
-    tables = {lo: evaluate(space(), lo, hi, cache) for lo, hi in order}
+def in_blocks(order: Sequence[tuple[int, int]], cache: Cache, kernel: Kernel = Kernel.SCALAR) -> pa.Table:
+    bound = replace(space(), kernel=kernel)
+    tables = {lo: evaluate(bound, lo, hi, cache) for lo, hi in order}
     return exact(pa.concat_tables(tables[lo] for lo in sorted(tables)))
 
 
-@pytest.mark.parametrize("size", [1, 7, 64, 200])
-def test_rows_do_not_depend_on_the_block_size(size: int):
-    assert in_blocks(blocks(size), Cache(CACHE)).equals(expected())
+@pytest.mark.parametrize("kernel", [Kernel.SCALAR, Kernel.LANES])
+@pytest.mark.parametrize("size", [1, 7, 64, 200, 288])
+def test_rows_do_not_depend_on_the_block_size(size: int, kernel: Kernel):
+    assert in_blocks(blocks(size), Cache(CACHE), kernel).equals(expected())
 
 
+@pytest.mark.parametrize("kernel", [Kernel.SCALAR, Kernel.LANES])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_rows_do_not_depend_on_the_order_of_the_blocks(seed: int):
+def test_rows_do_not_depend_on_the_order_of_the_blocks(seed: int, kernel: Kernel):
     order = blocks(13)
     random.Random(seed).shuffle(order)
-    assert in_blocks(order, Cache(CACHE)).equals(expected())
+    assert in_blocks(order, Cache(CACHE), kernel).equals(expected())
 
 
 @pytest.mark.parametrize("limit", [0, 5_000, 200_000])
@@ -136,11 +141,17 @@ def test_rows_of_a_warm_cache_equal_those_of_a_cold_one():
     assert warm.misses - misses < cold.misses, "the warm cache must have been of use"
 
 
-@pytest.mark.parametrize(("name", "value"), [("sleeves.MAX_SWITCH_BYTES", 0), ("block.CHUNK", 1), ("block.CHUNK", 5)])
-def test_rows_do_not_depend_on_what_the_simulation_keeps(name: str, value: int, monkeypatch: pytest.MonkeyPatch):
-    """Vectors of switches are kept between branches or computed anew; branches are simulated in chunks of any size."""
-    monkeypatch.setattr(f"forge_ray.engine.{name}", value)
-    assert in_blocks(blocks(64), Cache(CACHE)).equals(expected())
+@pytest.mark.parametrize("kernel", [Kernel.SCALAR, Kernel.LANES])
+@pytest.mark.parametrize(
+    ("name", "value"), [("STRETCH", 64), ("USUAL_PAIRS", 1), ("MAX_VECTOR_BYTES", 0), ("MAX_VECTOR_BYTES", 2**30)]
+)
+def test_rows_do_not_depend_on_what_the_simulation_keeps(
+    name: str, value: int, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+):
+    """Decisions are taken in stretches; vectors are kept from block to block, or forgotten and computed anew."""
+    everything = expected()
+    monkeypatch.setattr(simulation, name, value)
+    assert in_blocks(blocks(64), Cache(CACHE), kernel).equals(everything)
 
 
 # ---------------------------------------------------------------- runs
@@ -345,15 +356,20 @@ GOLDEN_JOBS = {
 GOLDEN_BRANCHES = {"gate": (0, 17, 35), "blend": (0, 1, 3)}
 
 
-def golden_rows() -> dict[str, dict[str, str | None]]:
+def golden_rows(kernel: Kernel = Kernel.SCALAR) -> dict[str, dict[str, str | None]]:
     rows = {}
     for name, job in GOLDEN_JOBS.items():
-        bound = prepare(parse_job(job)).bound
+        bound = replace(prepare(parse_job(job)).bound, kernel=kernel)
+        found = evaluate(bound, 0, bound.plan.space.size, Cache(CACHE)).to_pylist()
         for branch in GOLDEN_BRANCHES[name]:
-            (row,) = evaluate(bound, branch, branch + 1, Cache(CACHE)).to_pylist()
+            row = found[branch]
             metrics = {c: None if row[c] is None else float(row[c]).hex() for c in METRIC_COLUMNS}
             rows[f"{name} {branch}"] = {"path": row["path"].hex(), **metrics}
     return rows
+
+
+def test_golden_rows_are_those_of_every_kernel():
+    assert golden_rows(Kernel.LANES) == golden_rows()
 
 
 def test_golden_rows_change_only_with_the_engine_version():

@@ -1,0 +1,260 @@
+"""The lane kernels give the same bits as the scalar one, on random spaces of the whole language."""
+
+from __future__ import annotations
+
+import importlib
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import count, pairwise
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from harness import exact
+from language_cases import INDEX, TICKERS, Case, changed, job_of, places_of, prices_of, random_case, value_at
+from naive import MODES, PERIODS
+from random_trees import MAX_WINDOW
+from test_language_equals_naive import bound_job, bound_or_refusal
+from test_language_sweeps import FORMULAS, SPACES
+from test_simulate import plant_masks
+from whole_trees import Words, a_position, random_conditions, random_market, random_positions
+
+from forge_ray.engine import BoundPlan, Cache, evaluate, simulation
+from forge_ray.engine.bind import Kernel, kernel_of
+from forge_ray.errors import InputError
+from forge_ray.kernels.lanes import TILE, WIDTH
+
+SEEDS = range(150)
+MAX_BRANCHES = 130
+CACHE = 2**26
+
+
+class Space(NamedTuple):
+    """A bound space that the scalar kernel simulates, and what of it came out."""
+
+    bound: BoundPlan
+    settings: dict
+    rows: pa.Table
+
+
+# ---------------------------------------------------------------- random spaces
+
+
+@cache
+def space_of(seed: int) -> Space | None:
+    """None if nothing is left to trade."""
+    rng = random.Random(seed)
+    case = random_case(seed)
+    if rng.random() < 0.7:
+        case |= {"tree": random_gates(rng), "calls": {}}
+    if rng.random() < 0.3:
+        days = rng.randrange(600, 1_300)
+        case["market"] |= {"days": days, "until": days}
+    tree, axes = swept_numbers(rng, case["tree"])
+    settings = calendar_settings(rng, case)
+    job = {"data": "sample:us20", "tree": tree, "axes": axes, **job_of(case)}
+    with pytest.MonkeyPatch.context() as patch:
+        if rng.random() < 0.7:
+            plant_masks(patch, seed)
+        bound = bound_or_refusal(job, prices_of(case), settings)
+    return None if isinstance(bound, InputError) else Space(bound, settings, rows_of(bound))
+
+
+def rows_of(bound: BoundPlan) -> pa.Table:
+    return exact(evaluate(bound, 0, bound.plan.space.size, Cache(CACHE)))
+
+
+def spaces(seeds: Sequence[int] = SEEDS) -> Iterator[tuple[int, Space]]:
+    for seed in seeds:
+        if space := space_of(seed):
+            yield seed, space
+
+
+def random_gates(rng: random.Random) -> dict:
+    """Gates one below the other or side by side, between random positions: up to 16 sleeves."""
+    words, ids = Words(TICKERS, long=False), map("n{}".format, count())
+
+    def leaf() -> dict:
+        return a_position(random_positions(rng, words), ids)
+
+    def gate(otherwise: dict) -> dict:
+        conditions = random_conditions(rng, words, "c", owner=False)
+        children = {"then": [leaf()], "else": [otherwise]}
+        return {"id": next(ids), "kind": "indicator", "conditions": conditions, "children": children}
+
+    if rng.random() < 0.5:
+        return {
+            "id": next(ids),
+            "kind": "basic",
+            "children": {"next": [gate(leaf()) for _ in range(rng.choice((2, 3, 4, 4)))]},
+        }
+    chain = leaf()
+    for _ in range(rng.randint(1, 10)):
+        chain = gate(chain)
+    return {"id": next(ids), "kind": "basic", "children": {"next": [chain, a_position([TICKERS[0]], ids)]}}
+
+
+def swept_numbers(rng: random.Random, tree: dict) -> tuple[dict, dict[str, list]]:
+    """The tree with axes for some of its numbers, thresholds before others: they are what inner axes are made of."""
+    axes: dict[str, list] = {}
+    places = [place for place in places_of(tree) if place[-1] in ("threshold", "window", "forDays")]
+    rng.shuffle(places)
+    most = rng.choice((2, 3, 9))
+    for place in sorted(places, key=lambda place: place[-1] != "threshold"):
+        values = values_around(rng, str(place[-1]), value_at(tree, place))[:most]
+        if len(values) * prod(map(len, axes.values())) <= MAX_BRANCHES:
+            tree, axes[f"x{len(axes)}"] = changed(tree, place, f"$x{len(axes)}"), values
+    return tree, axes
+
+
+def values_around(rng: random.Random, field: str, value: float) -> list:
+    if field == "threshold":
+        step = rng.choice((0.02, 0.1)) * max(abs(value), 1.0)
+        return [value + step * k for k in rng.sample(range(-4, 5), rng.randint(2, 9))]
+    return rng.sample(range(3, MAX_WINDOW) if field == "window" else [1, 2, 3], 2)
+
+
+def calendar_settings(rng: random.Random, case: Case) -> dict:
+    """Those of the case, with a rule that trades by the calendar."""
+    more = {
+        "rebalance": rng.choice(("daily", "daily", *PERIODS)),
+        "cash_like": rng.choice(([], ["CASH", TICKERS[1]])),
+        "null": rng.choice(("cash", "else")),
+    }
+    return case["settings"] | more
+
+
+# ---------------------------------------------------------------- lanes against scalar
+
+
+def test_lanes_equal_scalar_on_random_spaces(monkeypatch: pytest.MonkeyPatch):
+    seen: Counter[object] = Counter()
+    known = list(spaces())
+    monkeypatch.setattr(simulation.scalar, "simulate", None)
+    for seed, space in known:
+        assert rows_of(by_lanes(space.bound)).equals(space.rows), seed
+        seen.update(features(space))
+    assert_covered(seen)
+
+
+def by_lanes(bound: BoundPlan) -> BoundPlan:
+    return replace(bound, kernel=Kernel.LANES)
+
+
+def features(space: Space) -> Iterator[object]:
+    """What a space is a case of."""
+    bound, residual, settings = space.bound, space.bound.plan.residuals[0], space.settings
+    n_groups = bound.plan.space.combinations(residual.outer)
+    n_paths, has_benchmark = len(set(space.rows["path"].to_pylist())), ~np.isnan(bound.benchmark)
+    yield "planes", len(residual.planes)
+    yield "sleeves", len(residual.cofactors)
+    yield from (("mode", settings["mode"]), ("rebalance", settings["rebalance"]), ("lag", min(settings["lag"], 1)))
+    if residual.inner:
+        yield from {"groups": n_groups > 1, "inner axes": len(residual.inner) > 1}.items()
+        yield "paths of a group", n_paths > WIDTH * n_groups
+        yield "branches over", bound.plan.space.size // n_groups % WIDTH > 0
+        yield "tiles", bound.n > 2 * TILE * 64
+    yield "benchmark", "none" if not has_benchmark.any() else "all" if has_benchmark.all() else "some"
+    yield "ended", bool(np.isnan(bound.panel.close[:, -1]).any())
+    yield "cash", "none" if not bound.cash.any() else type(settings["cash_rate"]).__name__
+    yield "costs", type(settings["cost_bps"]).__name__
+    yield "cash-like", bool(settings["cash_like"])
+    yield "runs of a bar", bool((np.diff(bound.runs[:, :2]) == 1).sum() > 10)
+    yield "bars of no segment", bool((~bound.class_in_segment.any(axis=1)).any())
+    yield "segment without bars", not bound.class_in_segment.any(axis=0).all()
+
+
+def assert_covered(seen: Counter[object]) -> None:
+    wanted: list[object] = [("planes", n) for n in range(5)]
+    wanted += [("sleeves", k) for k in (*range(1, 10), 16)]
+    wanted += [("mode", mode) for mode in MODES] + [("rebalance", rule) for rule in ("daily", *PERIODS)]
+    wanted += [("benchmark", how) for how in ("none", "some", "all")]
+    wanted += [("cash", how) for how in ("none", "float", "str")] + [("costs", how) for how in ("float", "dict")]
+    wanted += [("lag", 0), ("lag", 1)]
+    either = ("groups", "inner axes", "paths of a group", "branches over", "tiles", "ended", "cash-like")
+    wanted += [(name, is_so) for name in either for is_so in (False, True)]
+    wanted += [(name, True) for name in ("runs of a bar", "bars of no segment", "segment without bars")]
+    assert not [case for case in wanted if not seen[case]], "cases that did not occur"
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("mode", MODES)
+def test_lanes_equal_scalar_on_axes_of_every_kind(name: str, mode: str):
+    tree, axes = SPACES[name]
+    job = {"data": "sample:us20", "tree": tree, "axes": axes, "formulas": FORMULAS}
+    prices = random_market(random.Random(mode), [*TICKERS, INDEX], 200, ragged=True)
+    bound = bound_job(job, prices, {"mode": mode, "benchmark": INDEX, "lag": 1})
+    assert rows_of(by_lanes(bound)).equals(rows_of(bound))
+
+
+# ---------------------------------------------------------------- what must not matter
+
+
+@pytest.mark.parametrize("kernel", [Kernel.SCALAR, Kernel.LANES])
+@pytest.mark.parametrize("stretch", [64, 128, 640])
+def test_sums_and_drawdowns_go_on_from_one_stretch_to_the_next(
+    stretch: int, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+):
+    n_longer = 0
+    known = list(spaces(SEEDS[::2]))
+    monkeypatch.setattr(simulation, "STRETCH", stretch)
+    for seed, space in known:
+        assert rows_of(replace(space.bound, kernel=kernel)).equals(space.rows), seed
+        n_longer += space.bound.n > stretch
+    assert n_longer > 10
+
+
+@pytest.mark.parametrize("kernel", [Kernel.SCALAR, Kernel.LANES])
+def test_vectors_are_computed_anew_where_there_is_no_room_for_them(kernel: Kernel, monkeypatch: pytest.MonkeyPatch):
+    """One vector per decision to begin with, and all are forgotten whenever more are asked for."""
+    known = list(spaces())
+    monkeypatch.setattr(simulation, "USUAL_PAIRS", 1)
+    monkeypatch.setattr(simulation, "MAX_VECTOR_BYTES", 0)
+    n_forgotten = times_forgotten(monkeypatch)
+    for seed, space in known:
+        assert rows_of(replace(space.bound, kernel=kernel)).equals(space.rows), seed
+    assert len(n_forgotten) > 5, "lanes forget between tiles only"
+
+
+def times_forgotten(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Vectors in use at each time that room was made by forgetting them."""
+    found: list[int] = []
+    make_room = simulation._Stretch._make_room
+
+    def noted(stretch: simulation._Stretch) -> None:
+        before = int(stretch.table.used[0])
+        make_room(stretch)
+        if stretch.table.used[0] < before:
+            found.append(before)
+
+    monkeypatch.setattr(simulation._Stretch, "_make_room", noted)
+    return found
+
+
+def test_blocks_of_any_size_and_order_and_their_vectors_are_simulated_by_either_kernel():
+    """One cache for all: what one kernel has computed is there for the other."""
+    for seed, space in spaces(SEEDS[::3]):
+        rng, size, cache = random.Random(seed), space.bound.plan.space.size, Cache(CACHE)
+        edges = [0, *sorted(rng.sample(range(1, size), min(size - 1, rng.randint(0, 6)))), size]
+        blocks = list(pairwise(edges))
+        rng.shuffle(blocks)
+        tables = {}
+        for lo, hi in blocks:
+            kernel = rng.choice((Kernel.SCALAR, Kernel.LANES, Kernel.LANES))
+            tables[lo] = evaluate(replace(space.bound, kernel=kernel), lo, hi, cache)
+        assert exact(pa.concat_tables(tables[lo] for lo in sorted(tables))).equals(space.rows), seed
+
+
+def test_lanes_are_taken_where_there_are_many_branches(monkeypatch: pytest.MonkeyPatch):
+    plans = [space.bound.plan for _, space in spaces()]
+    assert {kernel_of(plan)[0] for plan in plans} == {Kernel.SCALAR}
+    monkeypatch.setattr(importlib.import_module("forge_ray.engine.bind"), "SCALAR_BELOW", 20)
+    assert {(kernel_of(plan)[0], plan.space.size >= 20) for plan in plans} == {
+        (Kernel.SCALAR, False),
+        (Kernel.LANES, True),
+    }
