@@ -26,6 +26,7 @@ from whole_trees import Words, a_position, random_conditions, random_market, ran
 
 from forge_ray.engine import BoundPlan, Cache, evaluate, simulation
 from forge_ray.engine.bind import Kernel, kernel_of
+from forge_ray.engine.sleeves import Sleeves
 from forge_ray.errors import InputError
 from forge_ray.kernels.lanes import TILE, WIDTH
 
@@ -76,7 +77,7 @@ def spaces(seeds: Sequence[int] = SEEDS) -> Iterator[tuple[int, Space]]:
 
 
 def random_gates(rng: random.Random) -> dict:
-    """Gates one below the other or side by side, between random positions: up to 16 sleeves."""
+    """Gates one below the other or side by side, between random positions: up to 16 sleeves, some of them cash."""
     words, ids = Words(TICKERS, long=False), map("n{}".format, count())
 
     def leaf() -> dict:
@@ -96,7 +97,7 @@ def random_gates(rng: random.Random) -> dict:
     chain = leaf()
     for _ in range(rng.randint(1, 10)):
         chain = gate(chain)
-    return {"id": next(ids), "kind": "basic", "children": {"next": [chain, a_position([TICKERS[0]], ids)]}}
+    return chain
 
 
 def swept_numbers(rng: random.Random, tree: dict) -> tuple[dict, dict[str, list]]:
@@ -136,10 +137,25 @@ def test_lanes_equal_scalar_on_random_spaces(monkeypatch: pytest.MonkeyPatch):
     seen: Counter[object] = Counter()
     known = list(spaces())
     monkeypatch.setattr(simulation.scalar, "simulate", None)
+    passed_over = decisions_passed_over(monkeypatch)
     for seed, space in known:
         assert rows_of(by_lanes(space.bound)).equals(space.rows), seed
         seen.update(features(space))
+    assert sum(n > 0 for n in passed_over) > 10
     assert_covered(seen)
+
+
+def decisions_passed_over(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Per group that is simulated, on how many decisions staying in some sleeve moves no equity."""
+    found: list[int] = []
+    quiet = Sleeves.quiet
+
+    def noted(sleeves: Sleeves, first: int, last: int) -> np.ndarray:
+        found.append(int(sleeves.is_quiet.sum()) if sleeves.n_planes else 0)
+        return quiet(sleeves, first, last)
+
+    monkeypatch.setattr(Sleeves, "quiet", noted)
+    return found
 
 
 def by_lanes(bound: BoundPlan) -> BoundPlan:
