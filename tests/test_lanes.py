@@ -266,11 +266,10 @@ def test_blocks_of_any_size_and_order_and_their_vectors_are_simulated_by_either_
         assert exact(pa.concat_tables(tables[lo] for lo in sorted(tables))).equals(space.rows), seed
 
 
-def test_lanes_are_taken_where_there_are_many_branches(monkeypatch: pytest.MonkeyPatch):
-    plans = [space.bound.plan for _, space in spaces()]
-    assert {kernel_of(plan)[0] for plan in plans} == {Kernel.SCALAR}
-    monkeypatch.setattr(importlib.import_module("forge_ray.engine.bind"), "SCALAR_BELOW", 20)
-    assert {(kernel_of(plan)[0], plan.space.size >= 20) for plan in plans} == {
-        (Kernel.SCALAR, False),
-        (Kernel.LANES, True),
-    }
+def test_lanes_are_taken_where_there_are_many_decisions(monkeypatch: pytest.MonkeyPatch):
+    bounds = [space.bound for _, space in spaces()]
+    assert {kernel_of(bound.plan, bound.n)[0] for bound in bounds} == {Kernel.SCALAR}
+    limit = 20_000
+    monkeypatch.setattr(importlib.import_module("forge_ray.engine.bind"), "SCALAR_BELOW", limit)
+    found = {(kernel_of(b.plan, b.n)[0], b.plan.space.size * b.n >= limit) for b in bounds}
+    assert found == {(Kernel.SCALAR, False), (Kernel.LANES, True)}

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from forge_ray.engine.bind import BoundPlan
+from forge_ray.engine.distinct import distinct_numbers
 from forge_ray.tree.mixing import GOLDEN, mixed
 
 
@@ -35,9 +36,10 @@ def sparse_hashes(
 
     rows, columns, weights : (m,) of the weights that are not 0.
     """
-    tickers = np.array([_ticker_hash(ticker) for ticker in bound.panel.tickers])
+    held, _, ticker_of = distinct_numbers(columns)
+    tickers = np.array([_ticker_hash(bound.panel.tickers[k]) for k in held], np.uint64).reshape(-1, 2)
     hashes = np.zeros((n_rows, 2), np.uint64)
-    np.add.at(hashes, rows, mixed(weights.view(np.uint64)[:, None] ^ tickers[columns]))
+    np.add.at(hashes, rows, mixed(weights.view(np.uint64)[:, None] ^ tickers[ticker_of]))
     return mixed(hashes)
 
 
