@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from forge_ray.engine.bind import BoundPlan
+from forge_ray.engine.bind import BoundPlan, Kernel
 from forge_ray.engine.rows import METRIC_COLUMNS
 from forge_ray.engine.simulation import MAX_VECTOR_BYTES
 from forge_ray.engine.sleeves import usual_bytes
@@ -18,27 +18,34 @@ PROCESS_BYTES = 200 * 2**20
 
 @dataclass(frozen=True)
 class Costs:
-    """Nanoseconds, measured on one core of an Intel Xeon on the jobs of `tests/bench/jobs.py`.
+    """Nanoseconds on one core; `tests/bench/costs.py` measures and writes them.
 
-    per bar: a series, packing a condition, a stay table's vector, the scan of a branch, one operation of the residual
-    program. per branch: decoding, duplicates, finalizing, rows. per group and per block: fixed Python work. per branch
-    near a tree as written: its variants, walking the bars that they reach, patches, rows; if everything moves, every
-    bar is walked and patched. Equities below that change are not in it.
+    per bar: a series, packing a condition, a vector of a group, the simulation of a branch by the scalar kernel, by
+    lanes and from what is held, one operation of the residual program. per branch: finalizing, rows, encoding. per
+    group of one branch, and per block: its file and its transaction. per branch near a tree as written: its variants,
+    walking the bars that they reach, patches, rows; if everything moves, every bar is walked and patched (by hand, on
+    a symphony). Equities below that change are not in it.
     """
 
-    series_bar: float = 3.0
-    condition_bar: float = 4.0
-    stay_bar: float = 110.0
-    scan_bar: float = 6.5
-    operation_bar: float = 0.004
-    branch: float = 14_000.0
-    group: float = 3_000_000.0
-    block: float = 6_000_000.0
-    near_branch: float = 30_000.0
+    series_bar: float = 9.4
+    condition_bar: float = 1.7
+    vector_bar: float = 45.0
+    scan_bar: float = 8.3
+    lanes_bar: float = 1.4
+    held_bar: float = 200.0
+    operation_bar: float = 0.0075
+    branch: float = 2_000.0
+    group: float = 1_600_000.0
+    block: float = 12_000_000.0
+    near_branch: float = 35_000.0
     near_bar: float = 370.0
 
 
 COSTS = Costs()
+_SIMULATED = {Kernel.SCALAR: COSTS.scan_bar, Kernel.LANES: COSTS.lanes_bar, Kernel.PATH: COSTS.held_bar,
+              Kernel.PATCH: COSTS.scan_bar}  # fmt: skip
+USUAL_PAIRS_MET = 4
+"""Vectors per bar that the branches of a group need, if they are many."""
 
 
 def projected_seconds(bound: BoundPlan, workers: int, n_blocks: int) -> float:
@@ -53,14 +60,16 @@ def projected_seconds(bound: BoundPlan, workers: int, n_blocks: int) -> float:
             total += term.size * _near(bound)
             continue
         groups = plan.space.combinations(residual.outer)
-        per_branch = c.branch + bound.n * c.scan_bar + len(residual.operations) * c.operation_bar * n_bars
-        total += groups * (c.group + len(residual.cofactors) * bound.n * c.stay_bar) + term.size * per_branch
+        pairs = min(USUAL_PAIRS_MET, 4 ** len(residual.planes), -(-term.size // groups))
+        per_group = c.group + (pairs - 1) * bound.n * c.vector_bar
+        per_branch = c.branch + bound.n * (_SIMULATED[bound.kernel] + len(residual.operations) * c.operation_bar)
+        total += groups * per_group + term.size * per_branch
     return total * 1e-9 / workers
 
 
 def _near(bound: BoundPlan) -> float:
     """Nanoseconds of a branch around a tree that is walked."""
-    simulated = bound.n * COSTS.stay_bar if bound.plan.execution.depends_on_path else 0.0
+    simulated = bound.n * COSTS.held_bar if bound.plan.execution.depends_on_path else 0.0
     walked = bound.n * COSTS.near_bar if isinstance(bound.plan.space, Jitter) else 0.0
     return COSTS.near_branch + simulated + walked
 
