@@ -54,14 +54,14 @@ def run(
 ) -> Result:  # fmt: skip
     prepared = prepare(read_job(job, settings))
     text.note(text.plan_lines(explain_plan(prepared, default_workers(workers), CACHE_BYTES)))
-    with text.ProgressDisplay() as display:
-        executor = choose_executor(ray=not local, workers=workers, address=address)
-        with named_as_options("sink"):
-            result = execute(
-                prepared, executor, out, fresh=fresh, take_over=take_over, sink=sink, on_progress=display.update
-            )
+    executor = choose_executor(ray=not local, workers=workers, address=address)
+    text.note([f"on {executor}"])
+    with text.ProgressDisplay() as display, named_as_options("sink"):
+        result = execute(
+            prepared, executor, out, fresh=fresh, take_over=take_over, sink=sink, on_progress=display.update
+        )
     if as_json:
-        print(jsontext.write(result.__dict__))
+        print(jsontext.write(msgspec.to_builtins(result)))
     else:
         text.show_result(result)
     return result

@@ -146,6 +146,8 @@ def show_result(result: Result) -> None:
             f"{result.branches:,} branches tried, {trials:,} distinct: the best of that many worthless ones "
             f"would show a Sharpe ratio of about {luck:.2f} over {days:,.0f} days by luck"
         )
+    if result.computed:
+        print("\n".join(result.cost.lines()))
     print(f"run {result.path}")
 
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import pyarrow as pa
 
-from forge_ray.engine import BoundPlan, Cache, evaluate
+from forge_ray.engine import BoundPlan, Cache, Tally, evaluate
 from forge_ray.errors import EvaluationError, ForgeRayError
-from forge_ray.store import Part, Receipt, encode_part, write_part
+from forge_ray.store import OutcomeStore, Part, Receipt, encode_part, write_part
 
 ROWS = "rows"
 
 
 @dataclass(frozen=True)
 class Work:
-    """One block to do. `attempt` makes the file's name unique; `run_dir` is where the store says."""
+    """One block to do. `attempt` makes the file's name unique; `run_dir` is where the store says.
+
+    outcomes : the file of what paths came to in other runs, None where looking up would not pay.
+    """
 
     lo: int
     hi: int
     attempt: str
     run_dir: str
+    outcomes: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,22 @@ class naming_block:  # noqa: N801 — reads as the statement it is
 
 def do(work: Work, bound: BoundPlan, cache: Cache) -> Done:
     """Evaluate one block and write the rows that the run keeps."""
-    began = time.perf_counter()
-    with naming_block(work):
-        table = evaluate(bound, work.lo, work.hi, cache)
-    counts = _counts(table)
-    kept = table.filter(table["passed"]) if bound.keep == "passing" else table
-    part, payload = _write(work, kept)
-    return Done(Receipt(work.lo, work.hi, (part,), counts, time.perf_counter() - began), payload)
+    tally = Tally()
+    with tally.stage("other"):
+        with naming_block(work), _outcomes(work) as outcomes:
+            table = evaluate(bound, work.lo, work.hi, cache, tally, outcomes)
+        counts = _counts(table)
+        with tally.stage("encode"):
+            part, payload = _write(work, table.filter(table["passed"]) if bound.keep == "passing" else table)
+    seconds = tally.us.total() / 1e6
+    return Done(Receipt(work.lo, work.hi, (part,), counts | tally.counts(), seconds), payload)
+
+
+def _outcomes(work: Work) -> AbstractContextManager[OutcomeStore | None]:
+    """Only where the worker reaches the runs."""
+    if work.outcomes is None or not (Path(work.run_dir) / ROWS).is_dir():
+        return nullcontext()
+    return closing(OutcomeStore(Path(work.outcomes)))
 
 
 def _write(work: Work, rows: pa.Table) -> tuple[Part, bytes | None]:

@@ -6,6 +6,7 @@ and C-contiguous, dates int64 days since 1970-01-01, so that an object store can
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -48,6 +49,11 @@ class OwnBars:
     shown: np.ndarray
     carried: np.ndarray
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def digest(self) -> bytes:
+        """16 bytes over all arrays: what is computed of equal ones is equal."""
+        arrays = (self.dates, self.close, self.shown, self.carried, *self.others.values())
+        return _digest(",".join(self.others), *arrays)
 
     def field(self, name: str) -> np.ndarray:
         """(n,) of a field."""
@@ -164,6 +170,16 @@ class Panel:
         return self.fields[name]
 
     @cached_property
+    def digests(self) -> tuple[bytes, ...]:
+        """The digest of each ticker's own bars, in the order of `tickers`."""
+        return tuple(own.digest() for own in self.bars)
+
+    @cached_property
+    def calendar(self) -> bytes:
+        """16 bytes over the dates."""
+        return _digest("", self.dates)
+
+    @cached_property
     def _rows(self) -> dict[str, int]:
         return {ticker: row for row, ticker in enumerate(self.tickers)}
 
@@ -176,6 +192,13 @@ class Panel:
     def date(self, t: int) -> date:
         """Date of a calendar bar; negative counts from the end."""
         return as_date(self.dates[t])
+
+
+def _digest(names: str, *arrays: np.ndarray) -> bytes:
+    digest = hashlib.blake2b(f"{names} {[len(array) for array in arrays]}".encode(), digest_size=16)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
 
 
 def as_date(day: Any) -> date:

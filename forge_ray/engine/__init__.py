@@ -10,10 +10,12 @@ from forge_ray.engine.decision import Decision, decision_at
 from forge_ray.engine.exact import exact_steps, step_values
 from forge_ray.engine.flips import Flip, flips_at
 from forge_ray.engine.kernel_cache import KernelCache, kernel_cache
+from forge_ray.engine.known import KnownOutcomes
 from forge_ray.engine.neighbours import how_neighbours_run
 from forge_ray.engine.plane import PlaneRows, plane_rows
 from forge_ray.engine.rows import FIXED_COLUMNS, METRIC_COLUMNS, dimensions, schema
 from forge_ray.engine.single import BranchBars, branch_bars
+from forge_ray.engine.tally import Tally
 from forge_ray.engine.values import Evaluator
 from forge_ray.kernels.compile import cache_folder
 
@@ -29,8 +31,10 @@ __all__ = [
     "Flip",
     "Kernel",
     "KernelCache",
+    "KnownOutcomes",
     "Limit",
     "PlaneRows",
+    "Tally",
     "bind",
     "branch_bars",
     "cache_folder",

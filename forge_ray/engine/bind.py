@@ -5,11 +5,13 @@ Everything a block needs besides the cache, immutable, so that it can be shipped
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from forge_ray.engine.rates import carried_returns, rate_returns
 from forge_ray.engine.readiness import Readiness, dates_of
 from forge_ray.errors import DataError, Problem
 from forge_ray.kernels import accounting as lanes
+from forge_ray.kernels.finalize import COLUMNS
 from forge_ray.plan import Mode, Need, Plan, Requirement
 
 SCALAR_BELOW = 16_000_000
@@ -94,6 +97,19 @@ class BoundPlan:
     @property
     def first_fill(self) -> int:
         return self.start + self.plan.execution.lag
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """16 bytes over everything, besides what is held when, that a metric depends on."""
+        arrays = (
+            self.return_dates, self.runs, self.class_in_segment, self.classes, self.benchmark, self.cash, self.cost,
+            self.scales, self.cash_like, self.rebalance_of,
+        )  # fmt: skip
+        rules = repr((self.panel.fingerprint, self.start, self.plan.execution, COLUMNS))
+        digest = hashlib.blake2b(rules.encode(), digest_size=16)
+        for array in arrays:
+            digest.update(f"{array.dtype} {array.shape};".encode() + np.ascontiguousarray(array).tobytes())
+        return digest.digest()
 
 
 def bind(

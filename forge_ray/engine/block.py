@@ -25,12 +25,14 @@ from forge_ray.engine import formulas
 from forge_ray.engine.bind import BoundPlan, Kernel
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
+from forge_ray.engine.known import KnownOutcomes, recalled
 from forge_ray.engine.neighbours import Neighbours
-from forge_ray.engine.outcomes import Outcomes, joined
-from forge_ray.engine.planes import planes_of
+from forge_ray.engine.outcomes import Outcomes, finalized, joined
+from forge_ray.engine.planes import Planes, planes_of
 from forge_ray.engine.rows import Part, rows_of
 from forge_ray.engine.simulation import simulated
 from forge_ray.engine.sleeves import Sleeves, build_sleeves
+from forge_ray.engine.tally import Tally
 from forge_ray.engine.values import Evaluator
 from forge_ray.kernels import (
     accounting,
@@ -51,13 +53,20 @@ from forge_ray.tree import Around, AxisValue, Term
 from forge_ray.tree.domains import CUSTOM
 
 
-def evaluate(bound: BoundPlan, lo: int, hi: int, cache: Cache) -> pa.Table:
-    """Rows of the admitted branches in ``[lo, hi)``, in branch order."""
-    evaluator = Evaluator(bound.plan, bound.panel, cache)
+def evaluate(
+    bound: BoundPlan, lo: int, hi: int, cache: Cache, tally: Tally | None = None, known: KnownOutcomes | None = None
+) -> pa.Table:
+    """Rows of the admitted branches in ``[lo, hi)``, in branch order.
+
+    tally : counts what it cost. known : outcomes of paths that other runs have simulated, where that is dear.
+    """
+    tally = tally or Tally()
+    evaluator = Evaluator(bound.plan, bound.panel, cache.counting(tally))
     parts = []
     for term, branches, digits in _terms(bound, lo, hi):
-        parts.append(Part(term, branches, digits, _evaluate_term(bound, evaluator, term, digits)))
-    return rows_of(bound, parts)
+        parts.append(Part(term, branches, digits, _evaluate_term(bound, evaluator, term, digits, known)))
+    with tally.stage("rows"):
+        return rows_of(bound, parts)
 
 
 def _terms(bound: BoundPlan, lo: int, hi: int) -> Iterator[tuple[Term, np.ndarray, np.ndarray]]:
@@ -70,18 +79,34 @@ def _terms(bound: BoundPlan, lo: int, hi: int) -> Iterator[tuple[Term, np.ndarra
             yield term, branches, space.digits(term, branches)
 
 
-def _evaluate_term(bound: BoundPlan, evaluator: Evaluator, term: Term, digits: np.ndarray) -> Outcomes:
+def _evaluate_term(
+    bound: BoundPlan, evaluator: Evaluator, term: Term, digits: np.ndarray, known: KnownOutcomes | None
+) -> Outcomes:
     """What branches of one tree come to."""
-    residual = bound.plan.residuals[term.tree]
+    residual, stage = bound.plan.residuals[term.tree], evaluator.tally.stage
     if isinstance(space := bound.plan.space, Around) and not residual.inner:
-        return Neighbours(bound, space, residual, evaluator.cache).evaluate(digits)
+        with stage("neighbours"):
+            return Neighbours(bound, space, residual, evaluator.cache, known).evaluate(digits)
     parts = []
     for members in _groups(bound, term, residual, digits):
         values = _values(bound, term, digits[members[0]], residual.outer)
         sleeves = _sleeves(bound, evaluator, residual, values)
-        planes = planes_of(bound, evaluator, term, residual, values, digits[members])
-        parts.append((members, simulated(bound, sleeves, planes)))
+        with stage("planes"):
+            planes = planes_of(bound, evaluator, term, residual, values, digits[members])
+        parts.append((members, _outcomes(bound, evaluator, sleeves, planes, known)))
     return joined(len(digits), parts)
+
+
+def _outcomes(
+    bound: BoundPlan, evaluator: Evaluator, sleeves: Sleeves, planes: Planes, known: KnownOutcomes | None
+) -> Outcomes:
+    """What branches over sleeves come to."""
+    if known is not None:
+        return recalled(bound, evaluator, known, sleeves, planes)
+    with evaluator.tally.stage("simulate"):
+        sums = simulated(bound, sleeves, planes)
+    with evaluator.tally.stage("finalize"):
+        return finalized(bound, *sums)
 
 
 def _groups(bound: BoundPlan, term: Term, residual: Residual, digits: np.ndarray) -> Iterator[np.ndarray]:
@@ -107,7 +132,7 @@ def _values(bound: BoundPlan, term: Term, digits: np.ndarray, axes: tuple[int, .
 
 
 def _sleeves(bound: BoundPlan, evaluator: Evaluator, residual: Residual, values: dict[int, AxisValue]) -> Sleeves:
-    key = ("sleeves", residual.cofactors, residual.outer, *(values[a] for a in residual.outer))
+    key = ("sleeves", bound.fingerprint, *(evaluator.key(cofactor, values) for cofactor in residual.cofactors))
     return evaluator.cache.get(
         key,
         partial(_built, bound, evaluator, residual, values),

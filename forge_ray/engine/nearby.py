@@ -11,6 +11,7 @@ same everywhere, from the same bar on, has the equity that is known.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -85,7 +86,7 @@ class Nearby:
     def nbytes(self) -> int:
         return self.table.nbytes + self.reached.nbytes + self.allocation.nbytes
 
-    def variant(self, evaluator: Evaluator, i: int, point: Point) -> Variant:
+    def variant(self, evaluator: NearEvaluator, i: int, point: Point) -> Variant:
         """Of input i. A change that is the same in other branches is the same variant."""
 
         def make() -> Variant:
@@ -93,10 +94,10 @@ class Nearby:
             row = read(evaluator, self.program.inputs[i], point)
             return Variant(row, changed(self.program.inputs[i], row, self.rows[i], self.reached[i]))
 
-        key = ("variant", self.root, i, *point.changed.items())
+        key = ("variant", evaluator.whole, self.root, i, *point.changed.items())
         return evaluator.cache.get(key, make, lambda v: v.changed.nbytes + getattr(v.row, "nbytes", 0))
 
-    def walked(self, evaluator: Evaluator, variants: Variants) -> Iterator[Found]:
+    def walked(self, evaluator: NearEvaluator, variants: Variants) -> Iterator[Found]:
         """What branches hold where it is something else, some branches at a time."""
         inputs = [self.program.inputs[i] for i, _ in variants.found]
         others = table_of(inputs, [v.row for _, v in variants.found], evaluator.n_bars)
@@ -132,11 +133,15 @@ def nearby_of(evaluator: Evaluator, root: int, base: Mapping[int, AxisValue], ba
 
 
 class NearEvaluator(Evaluator):
-    """Evaluates at points around a base, where allocations are patches of those of the base."""
+    """Evaluates at points around a base, where allocations are patches of those of the base.
 
-    def __init__(self, plan: Plan, panel: Panel, cache: Cache, base: Mapping[int, AxisValue]):
+    bars : what tells which bars matter; it is part of the keys of what is known around the base.
+    """
+
+    def __init__(self, plan: Plan, panel: Panel, cache: Cache, base: Mapping[int, AxisValue], bars: bytes):
         super().__init__(plan, panel, cache)
         self.base = base
+        self.whole = hashlib.blake2b(b"".join((bars, self.scope, *plan.identities)), digest_size=16).digest()
         self._bases: dict[int, Nearby] = {}
 
     def allocation(self, root: int, values: Values) -> Allocation:
@@ -161,7 +166,7 @@ class NearEvaluator(Evaluator):
         if root not in self._bases:
             everywhere = bits.bar_mask(0, self.n_bars, self.n_bars)
             make = partial(nearby_of, self, root, self.base, everywhere)
-            self._bases[root] = self.cache.get(("nearby", root), make, lambda found: found.nbytes)
+            self._bases[root] = self.cache.get(("nearby", self.whole, root), make, lambda found: found.nbytes)
         return self._bases[root]
 
     def _patched(self, root: int, point: Point) -> Allocation:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from forge_ray.catalog import SEGMENTS
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.distinct import distinct_rows
+from forge_ray.engine.known import KnownOutcomes, outcome
 from forge_ray.engine.nearby import Found, Nearby, NearEvaluator, Sparse, Variant, Variants, nearby_of
 from forge_ray.engine.outcomes import Outcomes, finalized, joined
 from forge_ray.engine.paths import path_lanes, sparse_hashes
@@ -88,12 +90,16 @@ class Patches:
 class Neighbours:
     """The tree as written, evaluated, and how to evaluate branches around it."""
 
-    def __init__(self, bound: BoundPlan, space: Around, residual: Residual, cache: Cache):
-        self.bound, self.space, self.residual = bound, space, residual
+    def __init__(
+        self, bound: BoundPlan, space: Around, residual: Residual, cache: Cache, known: KnownOutcomes | None = None
+    ):
+        self.bound, self.space, self.residual, self.known = bound, space, residual, known
         (self.root,) = residual.cofactors
         self.base = {a: space.axes[a].values[space.base[a]] for a in residual.outer}
-        self.evaluator = NearEvaluator(bound.plan, bound.panel, cache, self.base)
-        self.written = cache.get(("as written", self.root), self._as_written, lambda found: found.nbytes)
+        self.evaluator = NearEvaluator(bound.plan, bound.panel, cache, self.base, bound.fingerprint)
+        self.written = cache.get(
+            ("as written", self.evaluator.whole, self.root), self._as_written, lambda found: found.nbytes
+        )
         self.nearby = self.written.nearby
         self.inputs = self.nearby.program.inputs
 
@@ -176,7 +182,7 @@ class Neighbours:
     def _outcomes(self, patches: Patches) -> Outcomes:
         """From the cache where a path is known."""
         first, same_as = distinct_rows(patches.paths)
-        keys = [("outcome", self.root, path.tobytes()) for path in patches.paths[first]]
+        keys = [("near outcome", self.bound.fingerprint, path.tobytes()) for path in patches.paths[first]]
         metrics, missing = np.empty((len(SEGMENTS), len(finalize.COLUMNS), len(keys))), []
         for k, known in enumerate(map(self.evaluator.cache.find, keys)):
             if isinstance(known, np.ndarray):
@@ -212,8 +218,12 @@ class Neighbours:
             rows[0, patches.decision[own]] = self._rows(patches, own)
             paths[0, patches.decision[own]] = patches.lanes[own]
             sleeves = replace(self.written.sleeves, market=market, rows=rows, paths=paths)
-            found.append(simulated(self.bound, sleeves, whole_path(self.residual)))
-        return joined(len(branches), [(np.array([k]), outcome) for k, outcome in enumerate(found)])
+            make = partial(self._simulated_whole, sleeves)
+            found.append(outcome(self.bound, self.evaluator.cache, self.known, paths[0].sum(axis=0), make))
+        return joined(len(branches), [(np.array([k]), one) for k, one in enumerate(found)])
+
+    def _simulated_whole(self, sleeves: Sleeves) -> Outcomes:
+        return finalized(self.bound, *simulated(self.bound, sleeves, whole_path(self.residual)))
 
     def _rows(self, patches: Patches, chosen: np.ndarray) -> np.ndarray:
         return len(self.nearby.allocation.weights) + patches.row[chosen]

@@ -28,7 +28,7 @@ class OnBars(Evaluator):
         super().__init__(
             base.plan, replace(panel, dates=panel.dates[bars], fields={"close": panel.close[:, bars]}), cache
         )
-        self.base, self.at = base, bars
+        self.base, self.at, self.scope = base, bars, base.scope
 
     def bits(self, i: int, values: Values) -> np.ndarray:
         return bits.pack(*self._flags(i, values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,15 @@ def finalized(bound: BoundPlan, sums: np.ndarray, drawdowns: np.ndarray, of: np.
 def paths_of(sums: np.ndarray) -> np.ndarray:
     """(m, 2) hash of the position paths."""
     return sums[:, :, PATH : PATH + 2].sum(axis=1)
+
+
+def gathered(found: Sequence[Outcomes]) -> Outcomes:
+    """Outcomes of branches from those of each, with equal paths held once."""
+    distinct: dict[bytes, tuple[int, Outcomes]] = {}
+    of = [distinct.setdefault(one.paths.tobytes(), (len(distinct), one))[0] for one in found]
+    at = np.arange(len(distinct))
+    together = joined(len(distinct), [(at[k : k + 1], one) for k, one in distinct.values()])
+    return replace(together, of=np.array(of, np.int64))
 
 
 def joined(n: int, parts: Sequence[tuple[np.ndarray, Outcomes]]) -> Outcomes:

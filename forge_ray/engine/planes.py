@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.distinct import distinct_numbers
+from forge_ray.engine.tally import Tally
 from forge_ray.engine.values import Evaluator
 from forge_ray.kernels import bits
 from forge_ray.plan import AxisRef, Op, Parameter, Residual, axes_of, resolve
@@ -31,11 +32,13 @@ class Planes:
     """Planes of some branches of one group, computed when they are asked for.
 
     leaves : of the residual program. rows : (n_branches, n_leaves) row of each leaf, those of all leaves numbered on.
+    tally : counts the time of computing them.
     """
 
     residual: Residual
     leaves: tuple[_Leaf, ...]
     rows: np.ndarray
+    tally: Tally = field(default_factory=Tally)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -43,6 +46,10 @@ class Planes:
     def within(self, first: int, last: int) -> np.ndarray:
         """(n_branches, n_planes, 1 + n_words) of decisions [first, last), `first` a multiple of 64; see
         `kernels.transitions`."""
+        with self.tally.stage("planes"):
+            return self._within(first, last)
+
+    def _within(self, first: int, last: int) -> np.ndarray:
         residual, before = self.residual, min(first, WORD)
         out = np.empty((len(self), len(residual.planes), 1 + bits.n_words(last - first)), np.uint64)
         if residual.planes:
@@ -78,7 +85,7 @@ def planes_of(
         leaves.append(_Leaf(bound, evaluator, expression, inner, values, distinct))
         rows[:, k] = n_rows + row_of
         n_rows += len(distinct)
-    return Planes(residual, tuple(leaves), rows)
+    return Planes(residual, tuple(leaves), rows, evaluator.tally)
 
 
 class _Compared(NamedTuple):

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from forge_ray.engine.bind import BoundPlan, Kernel
 from forge_ray.engine.distinct import distinct_rows
-from forge_ray.engine.outcomes import Outcomes, finalized, paths_of
+from forge_ray.engine.outcomes import paths_of
 from forge_ray.engine.planes import Planes
 from forge_ray.engine.sleeves import USUAL_PAIRS, Sleeves
 from forge_ray.kernels import lanes, path_dependent
@@ -29,26 +30,35 @@ STRETCH = 1 << 14
 MAX_VECTOR_BYTES = 128 * 2**20
 
 
-def simulated(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Outcomes:
+class Sums(NamedTuple):
+    """Of n branches, m of them distinct. sums : (m, n_classes, N_LANES). drawdowns : (m, n_segments). of : (n,) which
+    of the m each branch has."""
+
+    sums: np.ndarray
+    drawdowns: np.ndarray
+    of: np.ndarray
+
+
+def simulated(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Sums:
     """Simulate branches; by lanes it is the faster, the more neighbours have in common."""
     match bound.kernel:
         case Kernel.PATH:
-            return _by_path(bound, sleeves, planes)
+            return sums_by_path(bound, sleeves, planes.within(0, bound.n))
         case Kernel.LANES:
             return _by_lanes(bound, sleeves, planes)
     return _by_scalar(bound, sleeves, planes)
 
 
-def _by_scalar(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Outcomes:
+def _by_scalar(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Sums:
     sums, segments = _zeros(bound, len(planes))
     for stretch in _stretches(bound, sleeves):
         within, given = planes.within(stretch.first, stretch.last), sleeves.at(stretch.first)
         given = (*given, within, stretch.runs, bound.class_in_segment)
         stretch.complete(len(planes), lambda *table, g=given: scalar.simulate(*g, *table, sums, segments))
-    return finalized(bound, sums, segments[:, scalar.DRAWDOWN], np.arange(len(planes)))
+    return Sums(sums, segments[:, scalar.DRAWDOWN], np.arange(len(planes)))
 
 
-def _by_lanes(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Outcomes:
+def _by_lanes(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Sums:
     sums, segments = _zeros(bound, len(planes))
     which = same_as = np.arange(len(planes))
     differences, class_of = np.zeros_like(sums), bound.class_of
@@ -66,15 +76,15 @@ def _by_lanes(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Outcomes:
         )  # fmt: skip
     if bound.n > STRETCH:
         np.cumsum(differences, axis=0, out=sums)
-    return finalized(bound, sums[which], segments[: len(which), scalar.DRAWDOWN], same_as)
+    return Sums(sums[which], segments[: len(which), scalar.DRAWDOWN], same_as)
 
 
-def _by_path(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Outcomes:
-    within = planes.within(0, bound.n)
-    distinct, same_as = distinct_rows(within.reshape(len(planes), -1))
+def sums_by_path(bound: BoundPlan, sleeves: Sleeves, within: np.ndarray) -> Sums:
+    """Under a rule that trades by what is held. within : the planes of all decisions; see `Planes.within`."""
+    distinct, same_as = distinct_rows(within.reshape(len(within), -1))
     sums, segments = _zeros(bound, len(distinct))
     simulate_paths(bound, sleeves, within[distinct], bound.runs, bound.class_in_segment, sums, segments)
-    return finalized(bound, sums, segments[:, scalar.DRAWDOWN], same_as)
+    return Sums(sums, segments[:, scalar.DRAWDOWN], same_as)
 
 
 def simulate_paths(
@@ -124,7 +134,7 @@ class _Stretch:
 def _stretches(bound: BoundPlan, sleeves: Sleeves) -> Iterator[_Stretch]:
     """The table of a history of one stretch goes on from one call to the next, unless it has grown large."""
     if bound.n <= STRETCH:
-        table = sleeves.tables.pop() if sleeves.tables else _empty(sleeves, bound.n)
+        table = sleeves.take_table() or _empty(sleeves, bound.n)
         stretch = _Stretch(0, bound.n, bound.runs, table, True)
         yield stretch
         if len(stretch.table.vectors) == len(table.vectors):

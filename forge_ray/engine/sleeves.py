@@ -50,6 +50,13 @@ class Sleeves:
             row[1:] = bits.pack(is_quiet, is_quiet)[0]
         return packed
 
+    def take_table(self) -> Table | None:
+        """One of the tables, if no other thread has taken the last."""
+        try:
+            return self.tables.pop()
+        except IndexError:
+            return None
+
     @property
     def nbytes(self) -> int:
         return usual_bytes(*self.rows.shape)

@@ -5,13 +5,15 @@
 2. A series is an indicator or a formula on the bars of its subject, then put on the calendar.
 3. Bits compare series as each decision sees them; allocations follow from bits, scores and the allocations below.
 
-Everything here is a function of (expression, values of its axes, panel); the cache only remembers.
+Everything here is a function of (expression, values of its axes, panel); the cache only remembers. Its keys are
+contents, of prices and of expressions, not names or numbers in a plan: one cache may serve many plans and panels.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -25,6 +27,7 @@ from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
 from forge_ray.engine.point import key_of, touches
 from forge_ray.engine.rates import rate_returns
 from forge_ray.engine.readiness import Readiness, dates_of
+from forge_ray.engine.tally import Tally
 from forge_ray.kernels import bits
 from forge_ray.kernels.equity import subtree_equity
 from forge_ray.plan import (
@@ -54,7 +57,7 @@ class Evaluator:
     """Evaluates the expressions of one plan on one panel."""
 
     def __init__(self, plan: Plan, panel: Panel, cache: Cache):
-        self.plan, self.panel, self.cache = plan, panel, cache
+        self.plan, self.panel, self.cache, self.tally = plan, panel, cache, cache.tally or Tally()
         self.n_bars = len(panel.dates)
         self._equities: dict[int, list[int]] = {}
 
@@ -139,21 +142,36 @@ class Evaluator:
 
     def _home(self, what: str, i: int, values: Values) -> tuple[Cache, tuple]:
         """The cache of what an expression is, and its key there."""
-        return self.cache, (what, i, *key_of(values, self.plan.expressions[i].axes))
+        return self.cache, (what, *self.key(i, values))
+
+    def key(self, i: int, values: Values) -> tuple:
+        """What an expression is for some values of its axes, in any plan on any panel."""
+        return (self.scope, self.plan.identities[i], *key_of(values, self.plan.expressions[i].axes))
+
+    @cached_property
+    def scope(self) -> bytes:
+        """What expressions are evaluated on and by: two plans share their values only if it is the same."""
+        panel, execution = self.panel, self.plan.execution
+        formulas = sorted((name, formula.text) for name, formula in self.plan.formulas.items())
+        rules = (execution.mode, execution.lag, execution.null, execution.cash_rate)
+        on = (panel.fingerprint, panel.calendar, panel.digests)
+        return hashlib.blake2b(repr((on, rules, formulas)).encode(), digest_size=16).digest()
 
     # series
 
     def _of_tickers(self, metric: str, window: int, *tickers: str) -> np.ndarray:
-        own = self.panel.bars[self.panel.row(tickers[0])] if len(tickers) == 1 else self._ratio(*tickers)
+        panel = self.panel
+        identity = (panel.calendar, *(panel.digests[panel.row(ticker)] for ticker in tickers))
 
         def make() -> np.ndarray:
-            return own.on_calendar(self._indicator(metric, window, own, tickers))
+            own = panel.bars[panel.row(tickers[0])] if len(tickers) == 1 else self._ratio(*tickers)
+            return own.on_calendar(self._indicator(metric, window, own, identity))
 
-        return self.cache.get(("series", metric, window, *tickers), make, n_bytes)
+        return self.cache.get(("series", self._definition(metric), window, *identity), make, n_bytes)
 
     def _of_equity(self, allocation: int, metric: str, window: int, values: Values) -> np.ndarray:
         metric, window = series_key(metric, window)
-        identity = ("of equity", allocation, *key_of(values, self.plan.expressions[allocation].axes))
+        identity = self.key(allocation, values)
 
         def make() -> np.ndarray:
             own = self.equity(allocation, values)
@@ -161,7 +179,11 @@ class Evaluator:
                 return np.full(self.n_bars, np.nan)
             return own.on_calendar(self._indicator(metric, window, own, identity))
 
-        return self.cache.get(("series", metric, window, *identity), make, n_bytes)
+        return self.cache.get(("series", self._definition(metric), window, *identity), make, n_bytes)
+
+    def _definition(self, metric: str) -> str:
+        """What a metric is in any plan: two may give different formulas the same name."""
+        return CUSTOM + self.plan.formulas[metric.removeprefix(CUSTOM)].text if metric.startswith(CUSTOM) else metric
 
     def _indicator(self, metric: str, window: int, own: OwnBars, identity: tuple) -> np.ndarray:
         """(n,) on the own bars of a subject. identity : of the subject, for what a formula shares."""

@@ -25,6 +25,7 @@ from forge_ray.plan.expressions import (
     reachable,
     resolve,
 )
+from forge_ray.plan.identity import identities
 from forge_ray.plan.lower import Site, lower_tree
 from forge_ray.plan.needs import Need, fields_of, held_tickers, needs_of, readings
 from forge_ray.plan.residual import Residual, residual_of
@@ -135,6 +136,11 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     def n_groups(self) -> int:
         """Groups over the whole space: combinations of outer axes, summed over trees."""
         return sum(self.space.combinations(residual.outer) for residual in self.residuals)
+
+    @cached_property
+    def identities(self) -> tuple[bytes, ...]:
+        """Per expression what it is, whatever plan it stands in; see `plan.identity`."""
+        return identities(self.expressions, self.space)
 
     @cached_property
     def _reachable(self) -> frozenset[Expression]:

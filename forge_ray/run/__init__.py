@@ -3,6 +3,7 @@
 from forge_ray.run.audit import Audit, Leak, audit
 from forge_ray.run.backtest import backtest
 from forge_ray.run.comparison import TOLERANCE, compare
+from forge_ray.run.cost import Cost, cost_of
 from forge_ray.run.deciding import branch_sweep, explain_decision, tree_sweep
 from forge_ray.run.execution import (
     BRANCH_CACHE_BYTES,
@@ -29,6 +30,7 @@ __all__ = [
     "TOLERANCE",
     "TRUNCATED",
     "Audit",
+    "Cost",
     "Executor",
     "Leak",
     "LookAhead",
@@ -43,6 +45,7 @@ __all__ = [
     "check_archive",
     "choose_executor",
     "compare",
+    "cost_of",
     "data_cache",
     "default_workers",
     "execute",

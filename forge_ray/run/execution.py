@@ -33,15 +33,18 @@ from forge_ray.engine import (
     BoundPlan,
     Cache,
     Kernel,
+    Tally,
     bind,
     cache_folder,
     exact_steps,
+    projected_seconds,
     step_values,
 )
 from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, unknown
 from forge_ray.plan import Plan, compile_plan
+from forge_ray.run.cost import Cost, cost_of
 from forge_ray.store import LocalStore, Part, SqliteSink, write_payload
-from forge_ray.sweep import Sweep, resolved
+from forge_ray.sweep import ENGINE_VERSION, Sweep, resolved
 
 MIN_BLOCKS = 64
 MAX_BLOCK = 16_384
@@ -72,7 +75,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run ended with; `computed` branches were evaluated by this call, the others were there already."""
+    """What a run ended with; `computed` branches were evaluated by this call, the others were there already.
+
+    cost : of the run, whoever computed it.
+    """
 
     run_id: str
     path: str
@@ -82,6 +88,7 @@ class Result:
     passed: int
     seconds: float
     status: str
+    cost: Cost
 
 
 @dataclass(frozen=True)
@@ -171,7 +178,8 @@ def execute(
 ) -> Result:
     """Run what is missing and finish.
 
-    fresh : throw an existing run of the same sweep away first. sink : ``"sqlite"`` keeps the rows in a SQLite table.
+    fresh : throw an existing run of the same sweep away first, and simulate every branch anew.
+    sink : ``"sqlite"`` keeps the rows in a SQLite table.
     """
     began = time.perf_counter()
     space = prepared.bound.plan.space
@@ -189,12 +197,13 @@ def execute(
     )
     with closing(store):
         store.keep_job(jsontext.write(prepared.sweep.job).encode(), _market_in_memory(prepared))
-        computed = 0
+        computed, driver = 0, Tally()
         with _sink(store, sink) as keep_rows:
             if next(store.missing(), None):
-                computed = _compute(prepared, executor, store, keep_rows, began, on_progress)
+                outcomes = None if fresh else _outcomes(root, prepared)
+                computed = _compute(prepared, executor, store, keep_rows, began, on_progress, driver, outcomes)
         if not store.finished:
-            store.finish(_summary(store, prepared))
+            store.finish(_summary(store, prepared, driver, time.perf_counter() - began))
         summary = store.summary()
         return Result(
             run_id=prepared.run_id,
@@ -205,6 +214,7 @@ def execute(
             passed=summary["passed"],
             seconds=round(time.perf_counter() - began, 3),
             status="done",
+            cost=cost_of(store),
         )
 
 
@@ -243,23 +253,36 @@ def _compute(
     keep_rows: Callable[[Part], None],
     began: float,
     on_progress: Callable[[Progress], None],
+    driver: Tally,
+    outcomes: str | None,
 ) -> int:
     """Evaluate and commit the missing blocks; returns how many branches that were."""
-    bound, computed = prepared.bound, 0
+    bound, computed, since = prepared.bound, 0, time.perf_counter()
     total = bound.plan.space.admitted
-    blocks = (Work(lo, hi, str(store.epoch), str(store.path)) for lo, hi in store.missing())
+    blocks = (Work(lo, hi, str(store.epoch), str(store.path), outcomes) for lo, hi in store.missing())
     with closing(executor.run(bound, blocks)) as finished:
         for done in finished:
-            if done.payload is not None:
-                write_payload(store.path, done.receipt.parts[0], done.payload)
-            store.commit([done.receipt])
-            keep_rows(done.receipt.parts[0])
+            if not computed:
+                driver.us["start"] = max(0, int(1e6 * (time.perf_counter() - since - done.receipt.seconds)))
+            with driver.stage("commit"):
+                if done.payload is not None:
+                    write_payload(store.path, done.receipt.parts[0], done.payload)
+                store.commit([done.receipt])
+                keep_rows(done.receipt.parts[0])
             counts = store.counts()
             computed += done.receipt.counts["branches"]
             on_progress(Progress(counts["branches"], total, computed, counts["passed"], time.perf_counter() - began))
     if next(store.missing(), None) is not None:
         raise IncompleteRunError(f"{store.path}: blocks are missing; run the same command again to go on")
     return computed
+
+
+def _outcomes(root: Path, prepared: Prepared) -> str | None:
+    """The file of what paths came to in the runs beside this one. Only rules that trade by what is held are simulated
+    so slowly that looking up is cheaper."""
+    if prepared.bound.kernel is not Kernel.PATH:
+        return None
+    return str((root / f"outcomes-{ENGINE_VERSION}.sqlite").absolute())
 
 
 @contextmanager
@@ -281,9 +304,11 @@ def _market_in_memory(prepared: Prepared) -> pa.Table | None:
     return history_table(prepared.market.histories()) if is_frame else None
 
 
-def _summary(store: LocalStore, prepared: Prepared) -> dict[str, Any]:
-    counts = store.counts()
-    return {**counts, "distinct": store.distinct_paths(), "name": prepared.sweep.name}
+def _summary(store: LocalStore, prepared: Prepared, driver: Tally, wall: float) -> dict[str, Any]:
+    bound, n_blocks = prepared.bound, -(-store.size // store.block_size)
+    cost = {"predicted": projected_seconds(bound, 1, n_blocks), "wall": wall}
+    cost |= {stage: driver.us[stage] / 1e6 for stage in ("start", "commit")}
+    return {**store.counts(), "distinct": store.distinct_paths(), "name": prepared.sweep.name, "cost": cost}
 
 
 def _remove(root: Path, prepared: Prepared, take_over: bool) -> None:

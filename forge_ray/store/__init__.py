@@ -3,6 +3,7 @@
 from forge_ray.store.contract import MissingRunError, Predicate, ResultStore
 from forge_ray.store.encode import content_hash, encode, encode_part, write_part, write_payload
 from forge_ray.store.local import MARKET, LocalStore
+from forge_ray.store.outcomes import OutcomeStore
 from forge_ray.store.receipts import Part, Receipt
 from forge_ray.store.sink import SqliteSink
 
@@ -10,6 +11,7 @@ __all__ = [
     "MARKET",
     "LocalStore",
     "MissingRunError",
+    "OutcomeStore",
     "Part",
     "Predicate",
     "Receipt",

@@ -22,7 +22,8 @@ class Part(msgspec.Struct, frozen=True):
 class Receipt(msgspec.Struct, frozen=True):
     """A finished block [lo, hi).
 
-    counts : branches evaluated ("branches"), by status, and how many "passed". seconds : wall time of the evaluation.
+    counts : branches evaluated ("branches"), by status, and how many "passed"; what the work cost. seconds : wall time
+    of the evaluation.
     """
 
     lo: int

@@ -10,7 +10,7 @@ import polars as pl
 from forge_ray.catalog import METRIC_BY_NAME, metric_text
 from forge_ray.report.panel import PERCENT_DIGITS, Panel, label, metric_label
 from forge_ray.report.subject import Subject
-from forge_ray.run import sharpe_by_luck
+from forge_ray.run import cost_of, sharpe_by_luck
 from forge_ray.tree import Axis, Grid
 
 MAX_VALUES = 12
@@ -45,6 +45,7 @@ def overview(subject: Subject) -> Panel:
         "absence": subject.absence,
         "luck": _luck(subject, counts["branches"]),
         "requirements": _requirements(subject),
+        "cost": cost_of(store).lines(),
     }
     return Panel("overview", sweep.name, "Run", words)
 
