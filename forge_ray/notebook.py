@@ -29,11 +29,11 @@ from forge_ray.run import (
     Prepared,
     Progress,
     StepPlane,
-    choose_executor,
     default_workers,
     execute,
     explain,
     prepare,
+    session,
     sharpe_by_luck,
 )
 from forge_ray.sweep import Sweep, parse_job, read_job
@@ -118,7 +118,7 @@ def needle(
     alone = sweep(tree, data=data, **fields)
     around = sweep(tree, data=data, design=runs.AROUND | dict(design or {}), **fields)
     told = on_progress or _line_below_cell()
-    return runs.needle(alone, around, choose_executor(ray=ray, workers=workers), out, on_progress=told)
+    return runs.needle(alone, around, session().executor(ray=ray, workers=workers), out, on_progress=told)
 
 
 @dataclass(frozen=True)
@@ -146,12 +146,14 @@ class PlanView:
     ) -> Run:
         """Compute the branches that are missing and open the run.
 
-        ray : on a Ray cluster (``RAY_ADDRESS``, else an embedded one), otherwise on threads; the rows are the same.
+        ray : on a Ray cluster (``RAY_ADDRESS``, else the pool, else an embedded one), otherwise on threads; the rows
+        are the same. What was computed, and an embedded cluster, stay with this process: the next run starts warm.
         workers : default one per CPU. fresh : throw an existing run of this sweep away first.
         on_progress : told after every commit; by default a line below the cell that is kept up to date.
         """
         told = on_progress or _line_below_cell()
-        result = execute(self.prepared, choose_executor(ray=ray, workers=workers), out, fresh=fresh, on_progress=told)
+        executor = session().executor(ray=ray, workers=workers)
+        result = execute(self.prepared, executor, out, fresh=fresh, on_progress=told)
         return Run(result.path)
 
     def __repr__(self) -> str:

@@ -110,13 +110,13 @@ def test_kernels_know_nothing_of_the_package():
         assert all(name.startswith("forge_ray.kernels") for name in names), (file, names)
 
 
-def test_importing_the_package_loads_nothing_heavy():
+@pytest.mark.parametrize("module", ["forge_ray", "forge_ray.cli.main"])
+def test_importing_the_package_or_its_commands_loads_nothing_heavy(module: str):
     import subprocess
     import sys
 
-    code = (
-        "import forge_ray, sys; print([m for m in ('numba', 'ray', 'polars', 'pyarrow', 'numpy') if m in sys.modules])"
-    )
+    heavy = ("numba", "ray", "polars", "pyarrow", "numpy", "rich", "msgspec", "sqlite3")
+    code = f"import {module}, sys; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

@@ -1,4 +1,4 @@
-"""The command line: `forge-ray run | plan | plane | validate | import | atoms | needle | audit | compare | report | …`.
+"""The command line: `forge-ray run | plan | plane | validate | import | atoms | needle | audit | compare | pool | …`.
 
 stdout is for results (`--json` everywhere), stderr for people. Exit codes: 0 done, 1 internal error, 2 bad input,
 3 nothing passed (with `--strict`), 4 incomplete, 130 / 143 interrupted and resumable.
@@ -12,7 +12,7 @@ from types import FrameType
 
 import typer
 
-from forge_ray.cli import jobs, trees  # noqa: F401 their commands join the application
+from forge_ray.cli import jobs, pool, trees  # noqa: F401 their commands join the application
 from forge_ray.cli.options import app
 from forge_ray.errors import ForgeRayError, InputError
 

@@ -18,6 +18,9 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at market data before a job uses them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
+pool_app = typer.Typer(help="Workers that stay between jobs, so that the next one starts warm.", no_args_is_help=True)
+app.add_typer(pool_app, name="pool")
+
 JobArgument = Annotated[Path, typer.Argument(help="Job file (JSON).", show_default=False)]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/<run id>.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -25,7 +28,9 @@ SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help
 
 OutOption = Annotated[Path, typer.Option(help="Where runs are stored.", file_okay=False)]
 LocalOption = Annotated[bool, typer.Option("--local", help="In this process, on threads, without Ray.")]
-AddressOption = Annotated[str | None, typer.Option(help="Ray cluster to join; default RAY_ADDRESS, else embedded.")]
+AddressOption = Annotated[
+    str | None, typer.Option(help="Ray cluster to join; default RAY_ADDRESS, else the pool, else embedded.")
+]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; default one per CPU.")]
 
 DataOption = Annotated[

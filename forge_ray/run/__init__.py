@@ -16,7 +16,7 @@ from forge_ray.run.execution import (
     prepare,
     sharpe_by_luck,
 )
-from forge_ray.run.executors import CACHE_BYTES, choose_executor, default_workers
+from forge_ray.run.executors import CACHE_BYTES, Session, choose_executor, default_workers, session
 from forge_ray.run.explanation import explain
 from forge_ray.run.look_ahead import TRUNCATED, LookAhead
 from forge_ray.run.needle import AROUND, needle
@@ -38,6 +38,7 @@ __all__ = [
     "Progress",
     "Result",
     "Run",
+    "Session",
     "StepPlane",
     "audit",
     "backtest",
@@ -54,6 +55,7 @@ __all__ = [
     "needle",
     "plane",
     "prepare",
+    "session",
     "sharpe_by_luck",
     "tree_sweep",
 ]

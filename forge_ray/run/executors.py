@@ -1,10 +1,20 @@
-"""Which executor computes a run, and how much each worker may keep."""
+"""Which executor computes a run, how much each worker may keep, and what stays from one run to the next."""
 
 from __future__ import annotations
 
+import logging
 import os
+from functools import cache
+from typing import TYPE_CHECKING
 
 from forge_ray.run.execution import Executor
+
+if TYPE_CHECKING:
+    from forge_ray.cluster.crew import Crew
+    from forge_ray.cluster.local import LocalExecutor
+    from forge_ray.cluster.pool import Pool
+
+log = logging.getLogger(__name__)
 
 CACHE_BYTES = 256 * 2**20
 """Of each worker of a sweep."""
@@ -16,14 +26,76 @@ def default_workers(workers: int | None) -> int:
 
 
 def choose_executor(*, ray: bool, workers: int | None = None, address: str | None = None) -> Executor:
-    """Ray (``address``, else RAY_ADDRESS, else an embedded cluster), or threads of this process.
+    """Ray (the cluster at ``address`` or RAY_ADDRESS, else the pool of this machine, else an embedded cluster), or
+    threads of this process.
 
     workers : default one per CPU, on Ray one per CPU of the cluster.
     """
-    if ray:
+    if not ray:
+        from forge_ray.cluster.local import LocalExecutor
+
+        return LocalExecutor(default_workers(workers), CACHE_BYTES)
+    from forge_ray.cluster.ray_executor import RayExecutor
+
+    return RayExecutor(workers, CACHE_BYTES, address, crew=_pool_crew(workers, address))
+
+
+def _pool_crew(workers: int | None, address: str | None) -> Crew | None:
+    """Workers of the pool, if there is one that will do; why it will not is told."""
+    from forge_ray.cluster.pool import find_pool
+
+    if address or os.environ.get("RAY_ADDRESS") or (pool := find_pool()) is None:
+        return None
+    if why := _unfit(pool, workers):
+        log.warning("the pool of process %d is not used: %s; an embedded cluster is started", pool.pid, why)
+        return None
+    from forge_ray.cluster.crew import PoolCrew
+
+    return PoolCrew(pool, workers)
+
+
+def _unfit(pool: Pool, workers: int | None) -> str:
+    if names := pool.differing():
+        return f"it runs other versions of {', '.join(names)} (forge-ray pool stop, then start)"
+    return f"it has {pool.workers} workers, asked for are {workers}" if (workers or 0) > pool.workers else ""
+
+
+class Session:
+    """What stays between the runs of one process: the cache of its threads, or the actors of its own cluster."""
+
+    def __init__(self) -> None:
+        self._threads: LocalExecutor | None = None
+        self._crew: Crew | None = None
+        self._asked: tuple[int | None, str | None] = (None, None)
+
+    def executor(self, *, ray: bool, workers: int | None = None, address: str | None = None) -> Executor:
+        """As `choose_executor`, warm with what the runs before have left."""
+        if not ray:
+            from forge_ray.cluster.local import LocalExecutor
+
+            self._threads = self._threads or LocalExecutor(1, CACHE_BYTES)
+            self._threads.workers = default_workers(workers)
+            return self._threads
+        from forge_ray.cluster.crew import OwnCrew
         from forge_ray.cluster.ray_executor import RayExecutor
 
-        return RayExecutor(workers, CACHE_BYTES, address)
-    from forge_ray.cluster.local import LocalExecutor
+        address = address or os.environ.get("RAY_ADDRESS")
+        pooled = _pool_crew(workers, address)
+        if self._crew is not None and (pooled or self._asked != (workers, address)):
+            self.close()
+        if pooled:
+            return RayExecutor(workers, CACHE_BYTES, crew=pooled)
+        self._crew, self._asked = self._crew or OwnCrew(workers, CACHE_BYTES, address), (workers, address)
+        return RayExecutor(workers, CACHE_BYTES, crew=self._crew, stays=True)
 
-    return LocalExecutor(default_workers(workers), CACHE_BYTES)
+    def close(self) -> None:
+        """Let the actors go, and their cluster if it was started for them."""
+        if self._crew is not None:
+            self._crew.leave()
+        self._crew = None
+
+
+@cache
+def session() -> Session:
+    """The one of this process."""
+    return Session()

@@ -1,0 +1,277 @@
+"""The pool: a second job starts warm, and neither a driver that is killed nor a worker that dies takes it along."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from test_ray import CACHE, JOB, attempts, committed, rows, wait_for
+
+from forge_ray.cluster.crew import ClusterError, OwnCrew, PoolCrew
+from forge_ray.cluster.jobs import job_of
+from forge_ray.cluster.local import LocalExecutor
+from forge_ray.cluster.pool import Pool, PoolError, find_pool, is_held, pool_folder, start_pool, stop_pool
+from forge_ray.cluster.pool_server import remove_remains
+from forge_ray.cluster.pool_status import reports
+from forge_ray.cluster.ray_executor import RayExecutor, ray
+from forge_ray.data import MappedFields
+from forge_ray.engine import Tally
+from forge_ray.run import Prepared, Progress, Run, Session, choose_executor, execute, prepare
+from forge_ray.sweep import parse_job
+
+CLI = [sys.executable, "-m", "forge_ray.cli.main"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGE_RAY_POOL", str(tmp_path_factory.mktemp("pool")))
+        patch.setenv("RAY_memory_monitor_refresh_ms", "0")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def pool(_apart: None) -> Iterator[Pool]:
+    started = start_pool(2, CACHE)
+    yield started
+    if find_pool():
+        stop_pool()
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Prepared:
+    return prepare(parse_job(JOB))
+
+
+@pytest.fixture(scope="module")
+def expected(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    result = execute(prepared, LocalExecutor(1, CACHE), tmp_path_factory.mktemp("local"))
+    with Run(result.path) as run:
+        return run.frame()
+
+
+# ---------------------------------------------------------------- one process
+# First, as long as there is no pool; Ray waits a minute to leave a process that has known a cluster that was killed.
+
+
+def test_actors_stay_between_the_runs_of_a_session(prepared: Prepared, expected: pl.DataFrame, tmp_path: Path):
+    session, pids = Session(), []
+    try:
+        for k in range(3):
+            executor = session.executor(ray=True, workers=1)
+            assert isinstance(executor, RayExecutor)
+            result = execute(prepared, executor, tmp_path / str(k), block_size=4096)
+            assert rows(Path(result.path)).equals(expected)
+            pids += executor.pids
+            if k == 1:
+                ray.shutdown()  # by somebody else
+        assert pids[0] == pids[1] != pids[2]
+    finally:
+        session.close()
+    assert not ray.is_initialized()
+
+
+def test_a_session_lets_its_actors_go_when_others_are_asked_for():
+    session = Session()
+    crews = []
+    for workers in (1, 1, 2):
+        executor = session.executor(ray=True, workers=workers)
+        assert isinstance(executor, RayExecutor)
+        crews.append(executor.crew)
+    assert crews[0] is crews[1] is not crews[2]
+
+
+def test_the_cache_of_threads_stays_between_the_runs_of_a_session(
+    prepared: Prepared, expected: pl.DataFrame, tmp_path: Path
+):
+    session = Session()
+    for workers in (1, 2):
+        executor = session.executor(ray=False, workers=workers)
+        assert isinstance(executor, LocalExecutor)
+        result = execute(prepared, executor, tmp_path / str(workers))
+        assert rows(Path(result.path)).equals(expected)
+    assert session.executor(ray=False) is executor and executor.cache.contents()["series"][0] > 20
+
+
+# ---------------------------------------------------------------- the pool
+
+
+def tallies(pool: Pool) -> dict[str, Tally]:
+    return {name: Tally.read(report.counts) for name, report in reports(pool).items() if report}
+
+
+def test_a_second_job_from_a_new_process_starts_warm(
+    pool: Pool, prepared: Prepared, expected: pl.DataFrame, tmp_path: Path
+):
+    job = tmp_path / "job.json"
+    job.write_text(json.dumps(JOB))
+    asked = [Tally(), Tally()]
+    for k in range(2):
+        command = [*CLI, "run", str(job), "--out", str(tmp_path / str(k)), "--workers", "1"]
+        done = subprocess.run(command, capture_output=True, check=True, timeout=120, text=True)
+        assert f"on the pool of process {pool.pid} (1 of 2 workers)" in done.stderr
+        assert rows(tmp_path / str(k) / prepared.run_id).equals(expected)
+        asked[k] = tallies(pool)["worker-0"]
+    first, second = asked
+    assert first.misses["series"] and first.misses["sleeves"]
+    assert second.misses == first.misses, "the second job must have found everything"
+    assert second.hits["series"] > first.hits["series"]
+    pid = next(report.pid for name, report in reports(pool).items() if report and name == "worker-0")
+    fields = prepared.bound.panel.fields
+    assert isinstance(fields, MappedFields)
+    mapped = Path(f"/proc/{pid}/maps").read_text()
+    assert all(str(file.path) in mapped for file in fields.files.values()), "the panel outlives its driver"
+
+
+def test_another_job_finds_the_series_of_the_first(pool: Pool, tmp_path: Path):
+    execute(prepare(parse_job(JOB)), RayExecutor(1, CACHE, crew=PoolCrew(pool, 1)), tmp_path)
+    before = tallies(pool)["worker-0"]
+    other = prepare(parse_job(JOB | {"execution": {"cost_bps": 20}, "split": "none"}))
+    execute(other, RayExecutor(1, CACHE, crew=PoolCrew(pool, 1)), tmp_path)
+    after = tallies(pool)["worker-0"]
+    assert after.misses["series"] == before.misses["series"] and after.hits["series"] > before.hits["series"]
+    assert after.misses["sleeves"] > before.misses["sleeves"]
+
+
+def test_a_driver_killed_in_the_middle_leaves_the_pool_to_the_next(
+    pool: Pool, prepared: Prepared, expected: pl.DataFrame, tmp_path: Path
+):
+    job = tmp_path / "job.json"
+    job.write_text(json.dumps(JOB))
+    pids = {name: report.pid for name, report in reports(pool).items() if report}
+    command, path = [*CLI, "run", str(job), "--out", str(tmp_path), "--json"], tmp_path / prepared.run_id
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: committed(path) > 0)
+    first.kill()
+    first.wait()
+    done = committed(path)
+    assert 0 < done < len(expected), "the kill must land inside the work"
+    second = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
+    assert second["computed"] == len(expected) - done
+    assert {name: report.pid for name, report in reports(pool).items() if report} == pids
+    assert rows(path).equals(expected)
+
+
+def test_a_worker_killed_in_the_middle_is_started_again(
+    pool: Pool, prepared: Prepared, expected: pl.DataFrame, tmp_path: Path
+):
+    executor = RayExecutor(None, CACHE, crew=PoolCrew(pool, None))
+    killed: list[int] = []
+
+    def kill_once(progress: Progress) -> None:
+        if not killed and progress.branches > len(expected) // 4:
+            killed.append(executor.pids[0])
+            os.kill(executor.pids[0], signal.SIGKILL)
+
+    result = execute(prepared, executor, tmp_path, on_progress=kill_once)
+    assert killed
+    assert [attempt for attempt in attempts(Path(result.path)) if "." in attempt], "the kill hit no block in flight"
+    assert rows(Path(result.path)).equals(expected)
+    pids = {report.pid for report in reports(pool).values() if report}
+    assert len(pids) == 2 and killed[0] not in pids
+
+
+def test_what_outlives_a_driver_holds_nothing_that_is_its(pool: Pool, prepared: Prepared):
+    crew = PoolCrew(pool, 1)
+    crew.join()
+    try:
+        for outlives, job in ((True, crew.job(prepared.bound)), (False, job_of(prepared.bound, outlives=False))):
+            opened, of_driver = job.open(), ray.get(job.reference[0])
+            assert isinstance(opened.panel.fields, MappedFields)
+            for here, there in (
+                (opened.benchmark, of_driver.benchmark),
+                (opened.rebalance_of, of_driver.rebalance_of),
+                (opened.panel.dates, of_driver.panel.dates),
+            ):
+                assert np.array_equal(here, there, equal_nan=True) and np.shares_memory(here, there) != outlives
+    finally:
+        crew.leave()
+
+
+def test_what_the_command_line_says_of_the_pool(pool: Pool):
+    found = json.loads(subprocess.run([*CLI, "pool", "status", "--json"], capture_output=True, check=True).stdout)
+    assert found["running"] and found["pid"] == pool.pid and not found["other_code"]
+    assert set(found["workers"]) == {"worker-0", "worker-1"}
+    for report in found["workers"].values():
+        assert report["bytes"] > 2**20 and report["cache_bytes"] == CACHE
+        assert 0 < sum(size for _, size in report["contents"].values()) <= CACHE
+    text = subprocess.run([*CLI, "pool", "status"], capture_output=True, check=True, text=True).stdout
+    assert "worker-1: process" in text and "series" in text and "found" in text
+
+
+def test_a_second_pool_is_refused(pool: Pool):
+    with pytest.raises(PoolError, match=f"process {pool.pid} is a pool with 2 workers"):
+        start_pool(1, CACHE)
+
+
+def as_told(pool: Pool, **changes: object) -> None:
+    (pool_folder() / "pool.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(pool, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "workers", "why"),
+    [
+        ({"code": {"forge_ray": "0" * 32}}, None, "it runs other versions of forge_ray, llvmlite"),
+        ({}, 3, "it has 2 workers, asked for are 3"),
+    ],
+)
+def test_a_pool_that_will_not_do_is_not_used_and_it_is_said(
+    changes: dict, workers: int | None, why: str, pool: Pool, caplog: pytest.LogCaptureFixture
+):
+    as_told(pool, **changes)
+    try:
+        executor = choose_executor(ray=True, workers=workers)
+    finally:
+        as_told(pool)
+    assert isinstance(executor, RayExecutor) and isinstance(executor.crew, OwnCrew)
+    assert why in caplog.text
+    fits = choose_executor(ray=True)
+    assert isinstance(fits, RayExecutor) and isinstance(fits.crew, PoolCrew)
+
+
+def test_who_names_a_cluster_gets_that_one(pool: Pool, monkeypatch: pytest.MonkeyPatch):
+    named = choose_executor(ray=True, address="127.0.0.1:1")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    for executor in (named, choose_executor(ray=True)):
+        assert isinstance(executor, RayExecutor) and isinstance(executor.crew, OwnCrew)
+
+
+def test_a_worker_with_other_code_is_refused(
+    pool: Pool, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr("forge_ray.cluster.crew.differing", lambda theirs: ["forge_ray"] if theirs else [])
+    with pytest.raises(ClusterError, match=r"worker \d+ on node .* runs other versions of forge_ray than this process"):
+        execute(prepared, RayExecutor(1, CACHE, crew=PoolCrew(pool, 1)), tmp_path)
+
+
+def test_a_pool_that_was_killed_is_none(pool: Pool):
+    """The last one: it takes the pool down."""
+    os.kill(pool.pid, signal.SIGKILL)
+    wait_for(lambda: not is_held(pool_folder() / "lock"), 20)
+    assert (pool_folder() / "pool.json").exists() and find_pool() is None
+    assert Path(pool.folder).exists()
+    remove_remains(pool_folder())  # as the next pool does first
+    assert not Path(pool.folder).exists() and not (pool_folder() / "pool.json").exists()
+    told = subprocess.run([*CLI, "pool", "status"], capture_output=True, text=True)
+    assert (told.returncode, told.stdout) == (4, "no pool is running\n")
+    with pytest.raises(PoolError, match="no pool is running"):
+        stop_pool()
+
+
+def test_a_pool_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("FORGE_RAY_POOL", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / ("x" * 100)))
+    (tmp_path / ("x" * 100)).mkdir()
+    with pytest.raises(PoolError, match=r"the pool did not start; the end of .*log") as error:
+        start_pool(1, CACHE)
+    assert "AF_UNIX" in str(error.value) or "too long" in str(error.value)
