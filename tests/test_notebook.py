@@ -15,6 +15,7 @@ import forge_ray as fr
 from forge_ray.errors import InputError
 from forge_ray.notebook import PlanView, Run
 from forge_ray.run import Progress
+from forge_ray.run.executors import session
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "jobs" / "notebook.ipynb"
@@ -81,9 +82,12 @@ def test_ray_computes_the_same_rows_and_says_nothing(
 ):
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    on_ray = plan.run(ray=True, workers=1, out=tmp_path)
-    assert on_ray.frame().equals(run.frame())
-    assert capfd.readouterr() == ("", "")
+    try:
+        on_ray = plan.run(ray=True, workers=1, out=tmp_path)
+        assert on_ray.frame().equals(run.frame())
+        assert capfd.readouterr() == ("", "")
+    finally:
+        session().close()
 
 
 def test_html_is_balanced_and_escaped_and_stands_alone(plan: PlanView, run: Run):
