@@ -61,7 +61,8 @@ def sweep(
     mapping from tickers to frames; or an object with any of them as its source, ``{"source": …, "columns": …}``. A run
     keeps the bars that it takes from a frame.
     axes : the axes that are not written in the tree; those named here come first, the last of all is the fastest.
-    fields : the other fields of a job: name, benchmark, calls, where, design, execution, split, require, keep.
+    fields : the other fields of a job: name, benchmark, calls, where, design, execution, split, require, prune,
+        keep.
     Raises `InputError` with every mistake.
     """
     several = isinstance(tree, Mapping) and "kind" not in tree
@@ -212,16 +213,18 @@ class Run(runs.Run):
     def _luck(self, best: str, frame: pl.DataFrame) -> str:
         """What the first place is worth: the Sharpe ratio that as many worthless branches would show at best."""
         days = frame[f"{best.partition('_')[0]}_n_days"].max() if self.store.finished and len(frame) else None
-        distinct = self.store.summary()["distinct"] if days is not None else 0
-        luck = sharpe_by_luck(distinct, int(days)) if isinstance(days, float) else None
+        tried = self.store.summary()["distinct" if self.has_all_paths else "branches"] if days is not None else 0
+        luck = sharpe_by_luck(tried, int(days)) if isinstance(days, float) else None
         if luck is None:
             return ""
-        return f"the best of {distinct:,} distinct worthless branches would show a Sharpe ratio of {luck:.2f} by luck"
+        which = "distinct worthless" if self.has_all_paths else "worthless"
+        return f"the best of {tried:,} {which} branches would show a Sharpe ratio of {luck:.2f} by luck"
 
     def _state(self) -> str:
         counts = self.store.counts()
         state = "finished" if self.store.finished else "not finished"
-        return f"{state}, {counts['branches']:,} branches, {counts['passed']:,} passed"
+        early = "".join(f", {counts[status]:,} {status} early" for status in ("pruned", "stopped") if status in counts)
+        return f"{state}, {counts['branches']:,} branches{early}, {counts['passed']:,} passed"
 
 
 class Branch(dict[str, Any]):

@@ -85,6 +85,9 @@ JOB = {
     "require": {"is.max_drawdown": "<= 35%"},
     "keep": "all",
 }
+AROUND = {key: value for key, value in JOB.items() if key not in ("axes", "where")} | {
+    "design": {"kind": "neighbourhood", "changes": 1, "window": "±1"}
+}
 DIP, UP = ("conditions", 0), ("conditions", 1)
 THEN, ELSE = ("children", "then"), ("children", "else")
 
@@ -554,6 +557,22 @@ JOBS = [
     Row("requirement true", ("require",), {"is.sharpe": True}, ("require.is.sharpe", "True")),
     Row("unknown keep", ("keep",), "passed", ("keep", "'passed'", "did you mean 'passing'", "all, passing")),
     Row("keep is a list", ("keep",), ["all"], ("keep", "['all']")),
+    Row("unknown prune", ("prune",), "atlas", ("prune: expected true, false or", "'atlas'")),
+    Row("prune is a number", ("prune",), 1, ("prune: expected true, false or", "1")),
+    Row("prune around a tree", (), AROUND | {"prune": "forge"}, ("prune: 'forge' in a space around", "allowed: false")),
+    Row(
+        "prune by the out-of-sample days",
+        (),
+        JOB | {"require": {"oos.max_drawdown": "<= 35%"}, "prune": True},
+        ("prune: no requirement", "is.max_drawdown <= …, is.time_in_market, is.trades"),
+    ),
+    Row("prune without a split", (), JOB | {"split": "none", "prune": True}, ("prune", "full.max_drawdown <= …")),
+    Row(
+        "prune by a least drawdown",
+        (),
+        JOB | {"require": {"is.max_drawdown": ">= 35%"}, "prune": True},
+        ("prune: no requirement",),
+    ),
 ]
 PREPARED = [
     Row(

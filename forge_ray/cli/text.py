@@ -52,7 +52,8 @@ def plan_lines(e: Mapping[str, Any]) -> list[str]:
 def full_plan_lines(e: Mapping[str, Any]) -> list[str]:
     """The plan in full: everything `plan --json` holds, for reading."""
     lines = plan_lines(e)
-    lines.append(f"run id {e['run_id']}; benchmark {e['benchmark'] or 'none'}; keep {e['keep']}; split {e['split']}")
+    settings = {"benchmark": e["benchmark"] or "none"} | {name: e[name] for name in ("keep", "split", "prune")}
+    lines.append("; ".join([f"run id {e['run_id']}", *(f"{name} {value}" for name, value in settings.items())]))
     lines.append("execution: " + ", ".join(f"{key} {_plain_text(value)}" for key, value in e["execution"].items()))
     lines += [f"require {text}" for text in e["require"]]
     lines += [f"axis {name}: {n:,} values" for name, n in e["axes"].items()]
@@ -126,9 +127,11 @@ def atom_lines(atoms: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def show_result(result: Result) -> None:
     """The leaderboard with the number of branches tried and what luck alone would show."""
+    counts = {"pruned": result.pruned, "stopped": result.stopped}
+    early = "".join(f"{n:,} {status} early, " for status, n in counts.items() if n)
     did = f"{result.computed:,} computed" if result.computed else "nothing to compute, found finished"
     print(
-        f"{result.branches:,} branches, {result.distinct:,} distinct position paths, {result.passed:,} passed; "
+        f"{result.branches:,} branches, {early}{result.distinct:,} distinct position paths, {result.passed:,} passed; "
         f"{did}, {result.seconds:.1f} s"
     )
     with Run(result.path) as run:
@@ -138,12 +141,11 @@ def show_result(result: Result) -> None:
         )
         segment = metric.partition("_")[0]
         days = frame[f"{segment}_n_days"][0] if len(frame) else 0
-        # A run that keeps passing rows only does not know how many of the others were alike.
-        trials = result.distinct if run.spec["keep"] == "all" else result.branches
-        luck = sharpe_by_luck(trials, int(days))
+        trials = result.distinct if run.has_all_paths else result.branches
+        luck, distinct = sharpe_by_luck(trials, int(days)), f", {trials:,} distinct" if run.has_all_paths else ""
     if luck is not None:
         print(
-            f"{result.branches:,} branches tried, {trials:,} distinct: the best of that many worthless ones "
+            f"{result.branches:,} branches tried{distinct}: the best of that many worthless ones "
             f"would show a Sharpe ratio of about {luck:.2f} over {days:,.0f} days by luck"
         )
     if result.computed:
@@ -195,7 +197,8 @@ def show_branch(report: Mapping[str, Any]) -> None:
     values = ", ".join(f"{name} = {_cell(name, value)}" for name, value in report["values"].items())
     print("  " + (report["changes"] or "as written" if "changes" in report else values))
     verdict = "passed" if report["passed"] else "failed " + "; ".join(report["failed_requirements"])
-    print(f"  {report['status']}, {verdict}; path {report['path']}")
+    status = f"{report['status']} on {report['stopped_on']}" if report.get("stopped_on") else report["status"]
+    print(f"  {status}, {verdict}; path {report['path'] or 'not followed to its end'}")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("metric", *SEGMENTS):
         table.add_column(name, justify="left" if name == "metric" else "right")

@@ -17,12 +17,13 @@ import numpy as np
 
 from forge_ray.catalog import SEGMENTS
 from forge_ray.data import Panel, Split, as_date, as_day, split_masks
+from forge_ray.engine.pruning import Pruning, pruning_of
 from forge_ray.engine.rates import carried_returns, rate_returns
 from forge_ray.engine.readiness import Readiness, dates_of
 from forge_ray.errors import DataError, Problem
 from forge_ray.kernels import accounting as lanes
 from forge_ray.kernels.finalize import COLUMNS
-from forge_ray.plan import Mode, Need, Plan, Requirement
+from forge_ray.plan import Mode, Need, Plan, Prune, Requirement
 
 SCALAR_BELOW = 16_000_000
 """Decisions of all branches together for which no other simulation kernel is compiled."""
@@ -63,7 +64,7 @@ class BoundPlan:
     their squares, sum of the risk-free returns. benchmark : (n,) returns of the benchmark, NaN without.
     cash : (n,) return of cash per interval. cost : (n_tickers,) per side, a fraction of equity.
     scales : (N_LANES,) multiples per unit of each sum. rebalance_of : (n,) the rebalancing decision in force.
-    kernel : what simulates; all of them give the same bits.
+    kernel : what simulates; all of them give the same bits. pruning : what branches stop early for.
     """
 
     plan: Plan
@@ -84,6 +85,7 @@ class BoundPlan:
     cash_like: np.ndarray
     rebalance_of: np.ndarray
     kernel: Kernel
+    pruning: Pruning
 
     @property
     def n(self) -> int:
@@ -120,10 +122,12 @@ def bind(
     requirements: tuple[Requirement, ...] = (),
     keep: str = "all",
     tree_names: tuple[str, ...] = (),
+    prune: Prune = Prune.NEVER,
 ) -> BoundPlan:
     """Resolve a plan on market data.
 
     benchmark : a carried ticker of the panel. keep : "all" or "passing" rows. tree_names : one per tree if several.
+    prune : not in spaces around a tree.
 
     Raises `DataError` if a window is longer than a ticker's history or if no bar is left to trade.
     """
@@ -146,6 +150,7 @@ def bind(
     traded = slice(first_fill + fills.step, None)
     benchmark_returns = none if benchmark is None else carried_returns(panel, benchmark, fills)[traded]
     class_of, class_in_segment = _classes([masks[segment] for segment in SEGMENTS], ~np.isnan(benchmark_returns))
+    runs = _runs(class_of)
     cash, risk_free = (_traded_rate(plan, panel, name, traded) for name in ("cash_rate", "risk_free"))
     costs = dict(execution.ticker_costs)
     cost = np.array([costs.get(ticker, execution.cost_bps) / 1e4 for ticker in panel.tickers])
@@ -158,7 +163,7 @@ def bind(
         start=start,
         ladder=ladder,
         return_dates=return_dates,
-        runs=_runs(class_of),
+        runs=runs,
         class_in_segment=class_in_segment,
         classes=_class_constants(class_of, len(class_in_segment), benchmark_returns, risk_free),
         benchmark=benchmark_returns,
@@ -168,6 +173,7 @@ def bind(
         cash_like=np.isin(panel.tickers, execution.cash_like),
         rebalance_of=_rebalance_of(execution.rebalance, panel.dates[start : start + n], panel.dates),
         kernel=kernel_of(plan, n)[0],
+        pruning=pruning_of(prune, requirements, runs, class_in_segment),
     )
 
 

@@ -7,8 +7,9 @@
    sleeve's stay table and its prefix sums.
 4. Load the packed conditions that the group's inner values need and run the residual program: per branch the planes
    of its sleeve number, cut to the traded bars.
-5. Branches with equal planes hold the same path: simulate one of them, give its sums to all.
-6. Finalize sums into metrics, judge the requirements, put the rows back in branch order as an Arrow table.
+5. Where the job prunes, drop the branches whose time in market or trades, counted in the planes, miss a requirement.
+6. Branches with equal planes hold the same path: simulate one of them, give its sums to all.
+7. Finalize sums into metrics, judge the requirements, put the rows back in branch order as an Arrow table.
 
 The sums are integers, so the numbers of a branch depend on (plan, data, branch number) only.
 """
@@ -24,13 +25,14 @@ import pyarrow as pa
 from forge_ray.engine import formulas
 from forge_ray.engine.bind import BoundPlan, Kernel
 from forge_ray.engine.cache import Cache
+from forge_ray.engine.holdings import missed_counts
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
 from forge_ray.engine.known import KnownOutcomes, recalled
 from forge_ray.engine.neighbours import Neighbours
-from forge_ray.engine.outcomes import Outcomes, finalized, joined
+from forge_ray.engine.outcomes import Outcomes, finalized, joined, not_simulated
 from forge_ray.engine.planes import Planes, planes_of
 from forge_ray.engine.rows import Part, rows_of
-from forge_ray.engine.simulation import simulated
+from forge_ray.engine.simulation import STRETCH, simulated
 from forge_ray.engine.sleeves import Sleeves, build_sleeves
 from forge_ray.engine.tally import Tally
 from forge_ray.engine.values import Evaluator
@@ -38,6 +40,7 @@ from forge_ray.kernels import (
     accounting,
     bits,
     finalize,
+    holdings,
     lanes,
     patch,
     path_dependent,
@@ -100,8 +103,27 @@ def _evaluate_term(
 def _outcomes(
     bound: BoundPlan, evaluator: Evaluator, sleeves: Sleeves, planes: Planes, known: KnownOutcomes | None
 ) -> Outcomes:
-    """What branches over sleeves come to."""
-    if known is not None:
+    """Of branches of a group; those that miss a requirement by what they hold are not simulated."""
+    if not bound.pruning.counts:
+        return _simulated(bound, evaluator, sleeves, planes, known)
+    if bound.n <= STRETCH:
+        planes = planes.kept(0, bound.n)
+    with evaluator.tally.stage("planes"):
+        why = missed_counts(bound, sleeves, planes)
+    parts, left = [], np.flatnonzero(why == 0)
+    if len(left):
+        parts.append((left, _simulated(bound, evaluator, sleeves, planes.of(left), known)))
+    if len(left) < len(why):
+        missed = np.flatnonzero(why)
+        parts.append((missed, not_simulated(why[missed])))
+    return joined(len(why), parts)
+
+
+def _simulated(
+    bound: BoundPlan, evaluator: Evaluator, sleeves: Sleeves, planes: Planes, known: KnownOutcomes | None
+) -> Outcomes:
+    """What branches over sleeves come to. What a path came to elsewhere does not tell where a branch stops."""
+    if known is not None and not bound.pruning.has_checks:
         return recalled(bound, evaluator, known, sleeves, planes)
     with evaluator.tally.stage("simulate"):
         sums = simulated(bound, sleeves, planes)
@@ -154,6 +176,8 @@ def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
     kernels |= {*_SIMULATION[bound.kernel], accounting.price_ratios, finalize.finalize}
     if plan.space.is_sparse:
         kernels.add(walk.walk)
+    if bound.pruning.counts:
+        kernels |= {holdings.held_sets, holdings.count_holdings}
     if plan.has_equities:
         kernels |= {subtree_equity, volatility_shares}
     if any(e.op is Op.RANK for e in plan.expressions):

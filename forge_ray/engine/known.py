@@ -18,7 +18,7 @@ from forge_ray.catalog import SEGMENTS
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.cache import Cache
 from forge_ray.engine.distinct import distinct_rows
-from forge_ray.engine.outcomes import Outcomes, finalized, gathered
+from forge_ray.engine.outcomes import Outcomes, done, finalized, gathered
 from forge_ray.engine.planes import Planes
 from forge_ray.engine.simulation import sums_by_path
 from forge_ray.engine.sleeves import Sleeves
@@ -89,7 +89,7 @@ def _recalled(cache: Cache, known: KnownOutcomes, key: tuple, make: Callable[[],
     if cache.tally is not None:
         (cache.tally.misses if stored is None else cache.tally.hits)["stored"] += 1
     if stored is not None and key[2][0] % SAMPLED:
-        return Outcomes(np.frombuffer(stored).reshape(SHAPE), path[None], np.zeros(1, np.int64))
+        return done(np.frombuffer(stored).reshape(SHAPE), path[None], np.zeros(1, np.int64))
     made = make()
     if stored is None:
         known.keep(name, made.metrics.tobytes())

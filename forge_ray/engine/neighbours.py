@@ -25,7 +25,7 @@ from forge_ray.engine.cache import Cache
 from forge_ray.engine.distinct import distinct_rows
 from forge_ray.engine.known import KnownOutcomes, outcome
 from forge_ray.engine.nearby import Found, Nearby, NearEvaluator, Sparse, Variant, Variants, nearby_of
-from forge_ray.engine.outcomes import Outcomes, finalized, joined
+from forge_ray.engine.outcomes import Outcomes, done, finalized, joined
 from forge_ray.engine.paths import path_lanes, sparse_hashes
 from forge_ray.engine.planes import whole_path
 from forge_ray.engine.point import Point
@@ -194,7 +194,7 @@ class Neighbours:
             metrics[:, :, missing] = run(patches, first[missing]).metrics
             for k in missing:
                 self.evaluator.cache.get(keys[k], metrics[:, :, k].copy, n_bytes)
-        return Outcomes(metrics, patches.paths[first], same_as)
+        return done(metrics, patches.paths[first], same_as)
 
     def _simulated(self, patches: Patches, branches: np.ndarray) -> Outcomes:
         """Of some branches, ascending, with paths that differ."""

@@ -9,6 +9,8 @@ import numpy as np
 
 from forge_ray.catalog import SEGMENTS
 from forge_ray.engine.bind import BoundPlan
+from forge_ray.engine.distinct import distinct_numbers
+from forge_ray.engine.pruning import BEFORE
 from forge_ray.kernels import finalize
 from forge_ray.kernels.accounting import PATH
 
@@ -18,21 +20,45 @@ class Outcomes:
     """Of n branches, m of them distinct.
 
     metrics : (n_segments, n_metrics, m) in the order of the finalizer, NaN where undefined. paths : (m, 2) int64 hash
-    of the position path. of : (n,) which of the m each branch has.
+    of the position path. ends : (m,) 0 if every day is done, else the last decision + 1, `BEFORE` if none is.
+    why : (m,) bits of the reasons to stop there, see `Pruning`. of : (n,) which of the m each branch has.
+
+    Metrics and paths of branches that stopped mean nothing; they are NaN and 0.
     """
 
     metrics: np.ndarray
     paths: np.ndarray
+    ends: np.ndarray
+    why: np.ndarray
     of: np.ndarray
 
 
-def finalized(bound: BoundPlan, sums: np.ndarray, drawdowns: np.ndarray, of: np.ndarray) -> Outcomes:
-    """sums : (m, n_classes, N_LANES). drawdowns : (m, n_segments). of : as in `Outcomes`."""
+def finalized(
+    bound: BoundPlan, sums: np.ndarray, drawdowns: np.ndarray, of: np.ndarray, stops: np.ndarray | None = None
+) -> Outcomes:
+    """sums : (m, n_classes, N_LANES). drawdowns : (m, n_segments). of : as in `Outcomes`. stops : (m, 3) as the kernels
+    write them, None where there are no checks."""
     metrics = np.empty((len(SEGMENTS), len(finalize.COLUMNS), len(sums)))
     finalize.finalize(
         sums, np.ascontiguousarray(drawdowns), bound.class_in_segment, bound.classes, bound.scales, metrics
     )
-    return Outcomes(metrics, paths_of(sums), of)
+    if stops is None:
+        return done(metrics, paths_of(sums), of)
+    paths, ends = paths_of(sums), stops[:, 0]
+    metrics[:, :, ends > 0], paths[ends > 0] = np.nan, 0
+    return Outcomes(metrics, paths, ends, bound.pruning.why(stops), of)
+
+
+def done(metrics: np.ndarray, paths: np.ndarray, of: np.ndarray) -> Outcomes:
+    """Of branches none of which has stopped; the arguments as in `Outcomes`."""
+    return Outcomes(metrics, paths, np.zeros(len(paths), np.int64), np.zeros(len(paths), np.int64), of)
+
+
+def not_simulated(why: np.ndarray) -> Outcomes:
+    """Of branches that have stopped before; why : (n,) as in `Outcomes`."""
+    distinct, _, of = distinct_numbers(why)
+    metrics = np.full((len(SEGMENTS), len(finalize.COLUMNS), len(distinct)), np.nan)
+    return Outcomes(metrics, np.zeros((len(distinct), 2), np.int64), np.full(len(distinct), BEFORE), distinct, of)
 
 
 def paths_of(sums: np.ndarray) -> np.ndarray:
@@ -55,5 +81,11 @@ def joined(n: int, parts: Sequence[tuple[np.ndarray, Outcomes]]) -> Outcomes:
     for members, outcomes in parts:
         of[members] = offset + outcomes.of
         offset += len(outcomes.paths)
-    metrics, paths = [outcomes.metrics for _, outcomes in parts], [outcomes.paths for _, outcomes in parts]
-    return Outcomes(np.concatenate(metrics, axis=2) if len(parts) > 1 else metrics[0], np.concatenate(paths), of)
+    found = [outcomes for _, outcomes in parts]
+    return Outcomes(
+        np.concatenate([o.metrics for o in found], axis=2) if len(found) > 1 else found[0].metrics,
+        np.concatenate([o.paths for o in found]),
+        np.concatenate([o.ends for o in found]),
+        np.concatenate([o.why for o in found]),
+        of,
+    )

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -32,20 +32,33 @@ class Planes:
     """Planes of some branches of one group, computed when they are asked for.
 
     leaves : of the residual program. rows : (n_branches, n_leaves) row of each leaf, those of all leaves numbered on.
-    tally : counts the time of computing them.
+    tally : counts the time of computing them. known : what `within` gives on the decisions from one to another, kept.
     """
 
     residual: Residual
     leaves: tuple[_Leaf, ...]
     rows: np.ndarray
     tally: Tally = field(default_factory=Tally)
+    known: tuple[int, int, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    def of(self, branches: np.ndarray) -> Planes:
+        """Of some of them, by index."""
+        known = self.known and (*self.known[:2], self.known[2][branches])
+        return replace(self, rows=self.rows[branches], known=known)
+
+    def kept(self, first: int, last: int) -> Planes:
+        """The same, with what `within` gives on any part of decisions [first, last) at hand."""
+        return replace(self, known=(first, last, self.within(first, last)))
+
     def within(self, first: int, last: int) -> np.ndarray:
         """(n_branches, n_planes, 1 + n_words) of decisions [first, last), `first` a multiple of 64; see
         `kernels.transitions`."""
+        if self.known and self.known[0] <= first and last <= self.known[1]:
+            word = first - self.known[0] >> 6
+            return np.ascontiguousarray(self.known[2][:, :, word : word + 1 + bits.n_words(last - first)])
         with self.tally.stage("planes"):
             return self._within(first, last)
 

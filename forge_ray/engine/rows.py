@@ -10,13 +10,12 @@ import pyarrow as pa
 
 from forge_ray.catalog import METRICS, SEGMENTS
 from forge_ray.engine.bind import BoundPlan
-from forge_ray.engine.distinct import distinct_rows
+from forge_ray.engine.distinct import distinct_numbers, distinct_rows
 from forge_ray.engine.outcomes import Outcomes, joined
 from forge_ray.kernels import finalize
-from forge_ray.plan import Requirement
 from forge_ray.tree import Axis, Grid, Neighbourhood, Space, Term
 
-FIXED_COLUMNS = ("branch", "tree", "changes", "path", "status", "passed", "failed_requirements")
+FIXED_COLUMNS = ("branch", "tree", "changes", "path", "status", "passed", "failed_requirements", "stopped_on")
 METRIC_COLUMNS = tuple(f"{segment}_{metric.name}" for segment in SEGMENTS for metric in METRICS)
 
 _COLUMN_OF = {name: column for column, name in enumerate(finalize.COLUMNS)}
@@ -24,13 +23,15 @@ _METRIC_ORDER = [_COLUMN_OF[metric.name] for metric in METRICS]
 
 
 def schema(bound: BoundPlan) -> pa.Schema:
-    """Columns of a run: branch, tree (if several), dimensions, path, status, passed, failed_requirements, metrics."""
+    """Columns of a run: branch, tree (if several), dimensions, path, status, passed, failed_requirements, metrics, and
+    if branches can stop early, before the metrics, the day on which they did."""
     several = [pa.field("tree", pa.string())] if len(bound.plan.trees) > 1 else []
     judged = [
         pa.field("path", pa.binary(16)),
         pa.field("status", pa.string()),
         pa.field("passed", pa.bool_()),
         pa.field("failed_requirements", pa.string()),
+        *([pa.field("stopped_on", pa.string())] if bound.pruning.reasons else []),
     ]
     metrics = [pa.field(name, pa.float64()) for name in METRIC_COLUMNS]
     return pa.schema([pa.field("branch", pa.int64()), *several, *dimensions(bound.plan.space), *judged, *metrics])
@@ -54,12 +55,13 @@ def rows_of(bound: BoundPlan, parts: Sequence[Part]) -> pa.Table:
     places = np.split(np.arange(len(branches)), np.cumsum([len(part.branches) for part in parts])[:-1])
     together = joined(len(branches), [(at, part.outcomes) for at, part in zip(places, parts, strict=True)])
     of = pa.array(together.of)
-    failed, passed = _judged(bound.requirements, together.metrics)
+    failed, passed = _judged(bound, together)
     ordered = together.metrics[:, _METRIC_ORDER].reshape(len(METRIC_COLUMNS), -1).take(together.of, axis=1)
     columns = {
         "branch": pa.array(branches),
-        "path": _binary(together.paths[together.of]),
-        "status": pa.repeat(pa.scalar("ok"), len(branches)),
+        "path": _binary(together.paths[together.of], together.ends[together.of] != 0),
+        "status": _status(bound, together.ends).take(of),
+        "stopped_on": _stopped_on(bound, together.ends).take(of),
         "passed": passed.take(of),
         "failed_requirements": failed.take(of),
     }
@@ -103,20 +105,34 @@ def _axis_column(axis: Axis, digits: np.ndarray) -> pa.Array:
     return pa.array(axis.array, _axis_type(axis)).take(pa.array(digits))
 
 
-def _binary(paths: np.ndarray) -> pa.Array:
+def _binary(paths: np.ndarray, is_null: np.ndarray) -> pa.Array:
+    valid = pa.py_buffer(np.packbits(~is_null, bitorder="little")) if is_null.any() else None
     return pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(16), len(paths), [None, pa.py_buffer(np.ascontiguousarray(paths).tobytes())]
+        pa.binary(16), len(paths), [valid, pa.py_buffer(np.ascontiguousarray(paths).tobytes())]
     )
 
 
-def _judged(requirements: tuple[Requirement, ...], metrics: np.ndarray) -> tuple[pa.Array, pa.Array]:
+def _status(bound: BoundPlan, ends: np.ndarray) -> pa.Array:
+    return pa.array(["ok", bound.pruning.status], pa.string()).take(pa.array((ends != 0).astype(np.int8)))
+
+
+def _stopped_on(bound: BoundPlan, ends: np.ndarray) -> pa.Array:
+    """ISO date of the bar by which each outcome had stopped; null if it did not, or before its first bar."""
+    distinct, _, of = distinct_numbers(np.maximum(ends, 0))
+    days = np.datetime_as_string(bound.return_dates[distinct - 1].astype("datetime64[D]")).astype(object)
+    return pa.array(days, pa.string(), mask=distinct == 0).take(pa.array(of))
+
+
+def _judged(bound: BoundPlan, outcomes: Outcomes) -> tuple[pa.Array, pa.Array]:
     """Names of the requirements that each outcome misses, joined by "; ", and whether it misses none; an undefined
-    metric misses its requirement."""
-    missed = np.empty((metrics.shape[2], len(requirements)), bool)
+    metric misses its requirement. Of one that stopped early: why it did."""
+    requirements, reasons, stopped = bound.requirements, bound.pruning.reasons, outcomes.ends != 0
+    missed = np.empty((len(stopped), len(requirements) + len(reasons)), bool)
     for k, requirement in enumerate(requirements):
-        value = metrics[SEGMENTS.index(requirement.segment), _COLUMN_OF[requirement.metric]]
-        missed[:, k] = ~(value <= requirement.bound if requirement.at_most else value >= requirement.bound)
+        value = outcomes.metrics[SEGMENTS.index(requirement.segment), _COLUMN_OF[requirement.metric]]
+        missed[:, k] = ~requirement.is_met(value) & ~stopped
+    missed[:, len(requirements) :] = outcomes.why[:, None] >> np.arange(len(reasons)) & 1
     distinct, same_as = distinct_rows(missed)
-    names = np.array([str(requirement) for requirement in requirements], object)
+    names = np.array([*map(str, requirements), *reasons], object)
     failed = pa.array(["; ".join(names[row]) for row in missed[distinct]], pa.string())
     return failed.take(pa.array(same_as)), pa.array(~missed.any(axis=1))

@@ -5,13 +5,13 @@
 2. `scalar` does one branch after the other. `lanes` first adds the sums of all of them; of a history of one stretch the
    position paths are then known, and branches with equal ones are scanned for drawdowns once.
 3. Rules that trade by what is held do all decisions of a branch at once; branches with equal planes are done once.
+4. Where branches can stop early, `lanes` does shorter stretches, and each without the branches that have stopped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,17 +26,18 @@ from forge_ray.kernels import simulate as scalar
 from forge_ray.kernels.accounting import N_LANES
 from forge_ray.kernels.transitions import Table
 
-STRETCH = 1 << 14
+STRETCH, SHORT_STRETCH = 1 << 14, 1 << 10
 MAX_VECTOR_BYTES = 128 * 2**20
 
 
 class Sums(NamedTuple):
     """Of n branches, m of them distinct. sums : (m, n_classes, N_LANES). drawdowns : (m, n_segments). of : (n,) which
-    of the m each branch has."""
+    of the m each branch has. stops : (m, 3) as the kernels write them, None where there are no limits."""
 
     sums: np.ndarray
     drawdowns: np.ndarray
     of: np.ndarray
+    stops: np.ndarray | None = None
 
 
 def simulated(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Sums:
@@ -50,73 +51,123 @@ def simulated(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Sums:
 
 
 def _by_scalar(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Sums:
-    sums, segments = _zeros(bound, len(planes))
+    sums, segments, stops = _zeros(bound, len(planes))
     for stretch in _stretches(bound, sleeves):
         within, given = planes.within(stretch.first, stretch.last), sleeves.at(stretch.first)
-        given = (*given, within, stretch.runs, bound.class_in_segment)
-        stretch.complete(len(planes), lambda *table, g=given: scalar.simulate(*g, *table, sums, segments))
-    return Sums(sums, segments[:, scalar.DRAWDOWN], np.arange(len(planes)))
+        given = (*given, within, stretch.runs, bound.class_in_segment, bound.pruning.searched)
+        stretch.complete(len(planes), lambda *table, g=given: scalar.simulate(*g, *table, sums, segments, stops))
+    return Sums(sums, segments[:, scalar.DRAWDOWN], np.arange(len(planes)), stops)
 
 
 def _by_lanes(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Sums:
-    sums, segments = _zeros(bound, len(planes))
+    if bound.pruning.has_checks:
+        return _by_lanes_until_stopped(bound, sleeves, planes)
+    sums, segments, stops = _zeros(bound, len(planes))
     which = same_as = np.arange(len(planes))
-    differences, class_of = np.zeros_like(sums), bound.class_of
+    differences = np.zeros_like(sums)
     for stretch in _stretches(bound, sleeves):
         within = planes.within(stretch.first, stretch.last)
-        add = partial(lanes.add_differences, *sleeves.at(stretch.first), within, class_of[stretch.first : stretch.last])
-        n_tiles = -(-(within.shape[2] - 1) // lanes.TILE)
-        stretch.complete(n_tiles, lambda *table, add=add: add(*table, differences))
+        _add_differences(bound, sleeves, stretch, within, differences)
         if stretch.is_all:
             np.cumsum(differences, axis=0, out=sums)
             which, same_as = distinct_rows(paths_of(sums))
-        lanes.scan_drawdowns(
-            within, which, sleeves.quiet(stretch.first, stretch.last), stretch.first, stretch.runs,
-            bound.class_in_segment, stretch.table.logs, segments,
-        )  # fmt: skip
+        _scan_drawdowns(bound, sleeves, stretch, within, which, segments, stops)
     if bound.n > STRETCH:
         np.cumsum(differences, axis=0, out=sums)
     return Sums(sums[which], segments[: len(which), scalar.DRAWDOWN], same_as)
 
 
+def _by_lanes_until_stopped(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Sums:
+    """By short stretches, each for the branches that are left."""
+    n = len(planes)
+    sums, segments, stops = _zeros(bound, n)
+    left = np.arange(n)
+    for stretch in _stretches(bound, sleeves, SHORT_STRETCH):
+        if stretch.first == stretch.begin:
+            planes = planes.kept(stretch.begin, stretch.begin + len(stretch.table.logs))
+        within = planes.within(stretch.first, stretch.last)
+        differences = np.zeros((len(left), *sums.shape[1:]), np.int64)
+        _add_differences(bound, sleeves, stretch, within, differences)
+        states, ends = segments[left], stops[left]
+        _scan_drawdowns(bound, sleeves, stretch, within, np.arange(len(left)), states, ends)
+        sums[left] += np.cumsum(differences, axis=0)
+        segments[left], stops[left] = states, ends
+        goes_on = np.flatnonzero(ends[:, 0] == 0)
+        left, planes = left[goes_on], planes.of(goes_on)
+    return Sums(sums, segments[:, scalar.DRAWDOWN], np.arange(n), stops)
+
+
+def _add_differences(
+    bound: BoundPlan, sleeves: Sleeves, stretch: _Stretch, within: np.ndarray, differences: np.ndarray
+) -> None:
+    """`lanes.add_differences` on a stretch."""
+    n_tiles = -(-(within.shape[2] - 1) // lanes.TILE)
+    given = (*sleeves.at(stretch.first), within, bound.class_of[stretch.first : stretch.last])
+    stretch.complete(n_tiles, lambda *table: lanes.add_differences(*given, *table, differences))
+
+
+def _scan_drawdowns(
+    bound: BoundPlan, sleeves: Sleeves, stretch: _Stretch, within: np.ndarray, which: np.ndarray,
+    segments: np.ndarray, stops: np.ndarray,
+) -> None:  # fmt: skip
+    """`lanes.scan_drawdowns` on a stretch."""
+    lanes.scan_drawdowns(
+        within, which, sleeves.quiet(stretch.first, stretch.last), stretch.first, stretch.runs,
+        bound.class_in_segment, bound.pruning.searched, stretch.known.logs, segments, stops,
+    )  # fmt: skip
+
+
 def sums_by_path(bound: BoundPlan, sleeves: Sleeves, within: np.ndarray) -> Sums:
     """Under a rule that trades by what is held. within : the planes of all decisions; see `Planes.within`."""
     distinct, same_as = distinct_rows(within.reshape(len(within), -1))
-    sums, segments = _zeros(bound, len(distinct))
-    simulate_paths(bound, sleeves, within[distinct], bound.runs, bound.class_in_segment, sums, segments)
-    return Sums(sums, segments[:, scalar.DRAWDOWN], same_as)
+    sums, segments, stops = _zeros(bound, len(distinct))
+    given = (within[distinct], bound.pruning.runs, bound.class_in_segment)
+    simulate_paths(bound, sleeves, *given, sums, segments, stops)
+    return Sums(sums, segments[:, scalar.DRAWDOWN], same_as, stops)
 
 
 def simulate_paths(
     bound: BoundPlan, sleeves: Sleeves, planes: np.ndarray, runs: np.ndarray, class_in_segment: np.ndarray,
-    sums: np.ndarray, segments: np.ndarray,
+    sums: np.ndarray, segments: np.ndarray, stops: np.ndarray,
 ) -> None:  # fmt: skip
     """`path_dependent.simulate_path` for the rule of a bound plan."""
     execution = bound.plan.execution
     threshold = execution.threshold / 100 if execution.rebalance == "threshold" else -1.0
-    path_dependent.simulate_path(*sleeves.at(0), planes, threshold, runs, class_in_segment, sums, segments)
+    path_dependent.simulate_path(
+        *sleeves.at(0), planes, threshold, runs, class_in_segment, bound.pruning.searched, sums, segments, stops
+    )
 
 
-def _zeros(bound: BoundPlan, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sums and segments as `kernels.simulate.simulate` adds to them."""
+def _zeros(bound: BoundPlan, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums, segments and stops as `kernels.simulate.simulate` writes them."""
     n_classes, n_segments = bound.class_in_segment.shape
-    return np.zeros((n, n_classes, N_LANES), np.int64), np.zeros((n, 3, n_segments), np.int64)
+    zeros = (np.zeros((n, *shape), np.int64) for shape in ((n_classes, N_LANES), (3, n_segments), (3,)))
+    sums, segments, stops = zeros
+    return sums, segments, stops
 
 
 @dataclass
 class _Stretch:
-    """Decisions [first, last) and their vectors. runs : (n_runs, 3) those of the decisions."""
+    """Decisions [first, last) and their vectors. runs : (n_runs, 5) those of the decisions. table : of decisions from
+    `begin` on. is_all : whether the history is one stretch."""
 
     first: int
     last: int
     runs: np.ndarray
     table: Table
+    begin: int
     is_all: bool
+
+    @property
+    def known(self) -> Table:
+        """The table of these decisions."""
+        own = slice(self.first - self.begin, self.last - self.begin)
+        return self.table._replace(slot_of=self.table.slot_of[own], logs=self.table.logs[own])
 
     def complete(self, end: int, kernel: Callable[..., int]) -> None:
         """Call a kernel with where to begin and the table; make room where it stops, until it comes to its end."""
         begin = 0
-        while (begin := kernel(begin, *self.table)) < end:
+        while (begin := kernel(begin, *self.known)) < end:
             self._make_room()
 
     def _make_room(self) -> None:
@@ -131,20 +182,27 @@ class _Stretch:
         self.table = table._replace(vectors=larger)
 
 
-def _stretches(bound: BoundPlan, sleeves: Sleeves) -> Iterator[_Stretch]:
-    """The table of a history of one stretch goes on from one call to the next, unless it has grown large."""
-    if bound.n <= STRETCH:
-        table = sleeves.take_table() or _empty(sleeves, bound.n)
-        stretch = _Stretch(0, bound.n, bound.runs, table, True)
-        yield stretch
-        if len(stretch.table.vectors) == len(table.vectors):
-            sleeves.tables.append(stretch.table)
-        return
-    for first in range(0, bound.n, STRETCH):
-        last = min(first + STRETCH, bound.n)
-        runs = bound.runs[(bound.runs[:, 1] > first) & (bound.runs[:, 0] < last)].copy()
-        runs[0, 0], runs[-1, 1] = first, last
-        yield _Stretch(first, last, runs, _empty(sleeves, last - first), False)
+def _stretches(bound: BoundPlan, sleeves: Sleeves, length: int = STRETCH) -> Iterator[_Stretch]:
+    """A table is of up to `STRETCH` decisions. That of a history of no more goes on from one call to the next, unless
+    it has grown large."""
+    for begin in range(0, bound.n, STRETCH):
+        end = min(begin + STRETCH, bound.n)
+        given = table = (bound.n <= STRETCH and sleeves.take_table()) or _empty(sleeves, end - begin)
+        for first in range(begin, end, length):
+            last = min(first + length, end)
+            stretch = _Stretch(first, last, _runs_within(bound, first, last), table, begin, last - first == bound.n)
+            yield stretch
+            table = stretch.table
+        if bound.n <= STRETCH and len(table.vectors) == len(given.vectors):
+            sleeves.tables.append(table)
+
+
+def _runs_within(bound: BoundPlan, first: int, last: int) -> np.ndarray:
+    """Those with limits end at a multiple of 64, as stretches do, so that none of them is cut."""
+    runs = bound.pruning.runs
+    runs = runs[(runs[:, 1] > first) & (runs[:, 0] < last)].copy()
+    runs[0, 0], runs[-1, 1] = first, last
+    return runs
 
 
 def _empty(sleeves: Sleeves, n: int) -> Table:

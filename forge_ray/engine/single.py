@@ -13,6 +13,7 @@ import numpy as np
 from forge_ray.catalog import SEGMENTS
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.cache import Cache
+from forge_ray.engine.pruning import unlimited
 from forge_ray.engine.simulation import simulate_paths
 from forge_ray.engine.sleeves import Sleeves, build_sleeves, vectors_along
 from forge_ray.engine.values import Evaluator
@@ -74,8 +75,10 @@ def _bar_vectors(bound: BoundPlan, sleeves: Sleeves) -> np.ndarray:
     if not bound.plan.execution.depends_on_path:
         return vectors_along(sleeves)
     bars, n_segments = np.arange(bound.n), len(SEGMENTS)
-    runs, in_segment = np.stack([bars, bars + 1, bars], axis=1), np.zeros((bound.n, n_segments), bool)
+    runs = unlimited(np.stack([bars, bars + 1, bars], axis=1))
+    in_segment = np.zeros((bound.n, n_segments), bool)
     no_planes = np.empty((1, 0, 1 + bits.n_words(bound.n)), np.uint64)
     sums = np.zeros((1, bound.n, accounting.N_LANES), np.int64)
-    simulate_paths(bound, sleeves, no_planes, runs, in_segment, sums, np.zeros((1, 3, n_segments), np.int64))
+    segments, stops = np.zeros((1, 3, n_segments), np.int64), np.zeros((1, 3), np.int64)
+    simulate_paths(bound, sleeves, no_planes, runs, in_segment, sums, segments, stops)
     return sums[0]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from forge_ray.engine.allocations import Allocation
 from forge_ray.engine.bind import BoundPlan
-from forge_ray.engine.distinct import distinct_numbers
+from forge_ray.engine.distinct import distinct_numbers, distinct_rows
 from forge_ray.engine.paths import path_lanes, row_hashes
 from forge_ray.kernels import bits
 from forge_ray.kernels.accounting import N_LANES, Market, price_ratios
+from forge_ray.kernels.holdings import held_sets
 from forge_ray.kernels.transitions import Table, follow
 
 USUAL_PAIRS = 8
@@ -56,6 +58,28 @@ class Sleeves:
             return self.tables.pop()
         except IndexError:
             return None
+
+    @cached_property
+    def held(self) -> np.ndarray:
+        """(n_sleeves, n, n_words) a bit per ticker that a sleeve holds over an interval."""
+        sets = np.zeros((*self.rows.shape, bits.n_words(len(self.market.cash_like))), np.uint64)
+        held_sets(*self.market, self.rows, sets)
+        return sets
+
+    @cached_property
+    def in_market(self) -> np.ndarray:
+        """(n_sleeves, n) whether a sleeve holds a ticker that is not cash-like."""
+        counts = bits.pack(~self.market.cash_like, ~self.market.cash_like)[0]
+        return (self.held & counts).any(axis=2)
+
+    @cached_property
+    def held_numbers(self) -> np.ndarray:
+        """(n_sleeves, n_bits, n) bits of a number of the set that a sleeve holds: 0 for none, equal for equal sets."""
+        n_sleeves, n, n_words = self.held.shape
+        sets = self.held.reshape(n_sleeves * n, n_words)
+        _, number = distinct_rows(np.concatenate([np.zeros_like(sets[:1]), sets]))
+        digits = np.arange(int(number.max()).bit_length())[:, None]
+        return (number[1:].reshape(n_sleeves, 1, n) >> digits & 1).astype(bool)
 
     @property
     def nbytes(self) -> int:

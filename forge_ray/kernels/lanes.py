@@ -5,7 +5,7 @@
 2. `scan_drawdowns`: sixteen branches at a time. A decision on which all sixteen go from the same sleeve to the same
    sleeve is *common*: stretches of them are scanned once, and appended to all as (sum, high, low, drawdown). On the
    others every branch takes the log of its own pair. Decisions on which all stay in a sleeve whose equity does not
-   move are passed over, 64 at once.
+   move are passed over, 64 at once. Sixteen branches end when all of them have broken the limits of a run.
 
 Both equal the scalar kernel in every bit, because all sums are integers and maxima do not depend on their order.
 """
@@ -18,7 +18,7 @@ from forge_ray.kernels import vectors as v
 from forge_ray.kernels.accounting import N_LANES, Market, work_space
 from forge_ray.kernels.bits import ALL, NONE, ONE
 from forge_ray.kernels.compile import device, kernel
-from forge_ray.kernels.simulate import DRAWDOWN, HIGH, LEVEL
+from forge_ray.kernels.simulate import DRAWDOWN, HIGH, LEVEL, NO_LIMIT
 from forge_ray.kernels.transitions import SLEEVES, TABLE, Table, compute
 
 WIDTH = 16
@@ -98,12 +98,15 @@ def pair_at(planes, b, w, j):
     return pair
 
 
-@kernel("in u8[:,:,:], in i8[:], in u8[:,:], in i8, in i8[:,:], in b1[:,:], in i8[:,:], out i8[:,:,:]")
-def scan_drawdowns(planes, which, quiet, first, runs, class_in_segment, logs, segments):
+@kernel(
+    "in u8[:,:,:], in i8[:], in u8[:,:], in i8, in i8[:,:], in b1[:,:], in i8, in i8[:,:], out i8[:,:,:], out i8[:,:]"
+)
+def scan_drawdowns(planes, which, quiet, first, runs, class_in_segment, searched, logs, segments, stops):
     """Append some decisions of the m branches `which` to their states per segment, the first m of `segments`.
 
-    planes, first, runs, class_in_segment, segments : as in `simulate`. quiet : (n_sleeves, 1 + n_words) bits of the
-    decisions on which staying in a sleeve moves no equity. logs : of the `Table`, known for every pair that occurs.
+    planes, first, runs, class_in_segment, searched, segments, stops : as in `simulate`. quiet : (n_sleeves,
+    1 + n_words) bits of the decisions on which staying in a sleeve moves no equity. logs : of the `Table`, known for
+    every pair that occurs.
     """
     n_planes, n_words, n_segments = planes.shape[1], planes.shape[2], class_in_segment.shape[1]
     now = np.zeros(n_words * n_planes * WIDTH, np.uint64)
@@ -166,7 +169,25 @@ def scan_drawdowns(planes, which, quiet, first, runs, class_in_segment, logs, se
                     v.store(state, at + 2 * WIDTH, v.larger(worst, v.subtract(high, v.add(level, low))))
                     v.store(state, at + WIDTH, v.larger(high, v.add(level, peak)))
                     v.store(state, at, v.add(level, equity))
+            if runs[run, 3] < NO_LIMIT or runs[run, 4] > -NO_LIMIT:
+                left = judge_lanes(runs[run], state, searched, block, which.shape[0], stops)
+                if left == 0:
+                    break
         take_state(state, block, which.shape[0], segments)
+
+
+@device
+def judge_lanes(run, state, searched, block, n, stops):
+    """`simulate.judge` for sixteen branches; how many of them have not stopped."""
+    left, at = 0, 3 * searched * WIDTH
+    for lane in range(min(WIDTH, n - block)):
+        if stops[block + lane, 0] == 0:
+            level, drawdown = state[at + LEVEL * WIDTH + lane], state[at + DRAWDOWN * WIDTH + lane]
+            if drawdown > run[3] or level < run[4]:
+                stops[block + lane, 0], stops[block + lane, 1], stops[block + lane, 2] = run[1], drawdown, level
+            else:
+                left += 1
+    return left
 
 
 @device

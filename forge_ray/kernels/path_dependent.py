@@ -9,16 +9,16 @@ import numpy as np
 
 from forge_ray.kernels.accounting import LOG, N_LANES, NOTHING, PATH, Market, aim, drift, interval_vector, work_space
 from forge_ray.kernels.compile import device, kernel
-from forge_ray.kernels.simulate import fold_run
+from forge_ray.kernels.simulate import fold_run, judge
 from forge_ray.kernels.transitions import SLEEVES, add_vector, sleeve_at
 
 SAME_TARGET = 1e-12
 
 
-@kernel(f"{SLEEVES}, in u8[:,:,:], in f8, in i8[:,:], in b1[:,:], out i8[:,:,:], out i8[:,:,:]")
+@kernel(f"{SLEEVES}, in u8[:,:,:], in f8, in i8[:,:], in b1[:,:], in i8, out i8[:,:,:], out i8[:,:,:], out i8[:,:]")
 def simulate_path(
     ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights, rows,
-    paths, first, planes, threshold, runs, class_in_segment, sums, segments,
+    paths, first, planes, threshold, runs, class_in_segment, searched, sums, segments, stops,
 ):  # fmt: skip
     """`simulate` bar by bar from the drifted weights; all decisions at once.
 
@@ -34,6 +34,8 @@ def simulate_path(
     for b in range(planes.shape[0]):
         row = NOTHING
         for run in range(runs.shape[0]):
+            if stops[b, 0] > 0:
+                break
             equity, peak, low, drawdown = 0, 0, 0, 0
             c = runs[run, 2]
             for i in range(runs[run, 0], runs[run, 1]):
@@ -57,6 +59,7 @@ def simulate_path(
                 peak, low = max(peak, equity), min(low, equity)
                 drawdown = max(drawdown, peak - equity)
             fold_run(class_in_segment[c], equity, peak, low, drawdown, segments[b])
+            judge(runs, run, segments, b, searched, stops)
 
 
 @device

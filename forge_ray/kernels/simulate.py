@@ -16,21 +16,28 @@ from forge_ray.kernels.compile import device, kernel
 from forge_ray.kernels.transitions import SLEEVES, TABLE, Table, compute
 
 LEVEL, HIGH, DRAWDOWN = range(3)
+NO_LIMIT = 1 << 62
+"""No drawdown is above it, no level below its negative."""
 
 
-@kernel(f"{SLEEVES}, in u8[:,:,:], in i8[:,:], in b1[:,:], in i8, {TABLE}, out i8[:,:,:], out i8[:,:,:]")
+@kernel(
+    f"{SLEEVES}, in u8[:,:,:], in i8[:,:], in b1[:,:], in i8, in i8, {TABLE}, out i8[:,:,:], out i8[:,:,:], out i8[:,:]"
+)
 def simulate(
     ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights, rows,
-    paths, first, planes, runs, class_in_segment, begin, slot_of, logs, vectors, used, sums, segments,
+    paths, first, planes, runs, class_in_segment, searched, begin, slot_of, logs, vectors, used, sums, segments, stops,
 ):  # fmt: skip
     """Add some decisions of every branch to its sums per class and its state per segment.
 
     ratio … weights : see `Market`. rows … first : see `SLEEVES`.
-    planes : (n_branches, n_planes, 1 + n_words) bits of the sleeve number. runs : (n_runs, 3) first decision, last + 1,
-    class; those of the planes, ascending, without a gap. class_in_segment : (n_classes, n_segments).
+    planes : (n_branches, n_planes, 1 + n_words) bits of the sleeve number. runs : (n_runs, 5) first decision, last + 1,
+    class; those of the planes, ascending, without a gap; then the largest drawdown and the lowest level at its end, of
+    segment `searched`, with which a branch goes on. class_in_segment : (n_classes, n_segments).
     begin : branch to begin with. slot_of … used : see `Table`.
     sums : (n_branches, n_classes, N_LANES). segments : (n_branches, 3, n_segments) level, high and drawdown of the log
-    equity so far. Returns the branch that there is no room for in `vectors`, n_branches if all are done.
+    equity so far. stops : (n_branches, 3) last decision + 1, drawdown and level at the first run whose limits a branch
+    breaks, 0 until then. It is left there; its sums mean nothing.
+    Returns the branch that there is no room for in `vectors`, n_branches if all are done.
     """
     market = Market(
         ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights
@@ -44,6 +51,8 @@ def simulate(
             return b
         decode_pairs(planes, b, pairs)
         for run in range(runs.shape[0]):
+            if stops[b, 0] > 0:
+                break
             c = runs[run, 2]
             equity, peak, low, drawdown = 0, 0, 0, 0
             wide, rest = v.load16(nothing, 0), v.load8(nothing, 0)
@@ -61,6 +70,7 @@ def simulate(
             v.store(sums, at, v.add(v.load16(sums, at), wide))
             v.store(sums, at + 16, v.add(v.load8(sums, at + 16), rest))
             fold_run(class_in_segment[c], equity, peak, low, drawdown, segments[b])
+            judge(runs, run, segments, b, searched, stops)
     return planes.shape[0]
 
 
@@ -87,3 +97,11 @@ def fold_run(in_segment, equity, peak, low, drawdown, segments):
             segments[DRAWDOWN, s] = max(segments[DRAWDOWN, s], drawdown, high - (level + low))
             segments[HIGH, s] = max(high, level + peak)
             segments[LEVEL, s] = level + equity
+
+
+@device
+def judge(runs, run, segments, b, searched, stops):
+    """Write down a branch that breaks the limits of a run at its end."""
+    level, drawdown = segments[b, LEVEL, searched], segments[b, DRAWDOWN, searched]
+    if drawdown > runs[run, 3] or level < runs[run, 4]:
+        stops[b, 0], stops[b, 1], stops[b, 2] = runs[run, 1], drawdown, level

@@ -17,13 +17,23 @@ from forge_ray.plan.expressions import (
 from forge_ray.plan.lower import Site
 from forge_ray.plan.needs import Need, held_tickers, needs_of, readings
 from forge_ray.plan.residual import Residual
-from forge_ray.plan.settings import Execution, Mode, Requirement, read_execution, read_requirements
+from forge_ray.plan.settings import (
+    COUNTED,
+    Execution,
+    Mode,
+    Prune,
+    Requirement,
+    read_execution,
+    read_prune,
+    read_requirements,
+)
 from forge_ray.plan.thresholds import Threshold, thresholds_of
 from forge_ray.plan.warnings import unit_warnings
 
 __all__ = [
     "ALLOCATIONS",
     "BITS",
+    "COUNTED",
     "SERIES",
     "WEIGHTING_PARAMETERS",
     "AxisRef",
@@ -34,6 +44,7 @@ __all__ = [
     "Op",
     "Parameter",
     "Plan",
+    "Prune",
     "Requirement",
     "Residual",
     "Site",
@@ -44,6 +55,7 @@ __all__ = [
     "needs_of",
     "reachable",
     "read_execution",
+    "read_prune",
     "read_requirements",
     "readings",
     "resolve",

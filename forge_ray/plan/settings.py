@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import date
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 import msgspec
+import numpy as np
 
 from forge_ray.catalog import CASH_LIKE, METRIC_BY_NAME, SEGMENTS
 from forge_ray.errors import Problem, shown, step, unknown
@@ -94,6 +96,18 @@ class Execution(msgspec.Struct, frozen=True):
         return tuple(sorted({"close", self.fills.entry, self.fills.exit}))
 
 
+COUNTED = ("time_in_market", "trades")
+"""Metrics that are known before anything is simulated."""
+
+
+class Prune(StrEnum):
+    """When branches stop early: never, when a requirement is proved to be missed, or as the original did."""
+
+    NEVER = "never"
+    PROOFS = "proofs"
+    FORGE = "forge"
+
+
 class Requirement(msgspec.Struct, frozen=True):
     """``segment.metric <= bound`` or ``>=``; a metric without a value does not meet it."""
 
@@ -105,6 +119,15 @@ class Requirement(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         return f"{self.segment}.{self.metric}"
+
+    @property
+    def can_prune(self) -> bool:
+        """Whether missing it can be proved before all days are simulated."""
+        return self.metric in COUNTED or (self.metric == "max_drawdown" and self.at_most)
+
+    def is_met(self, values: np.ndarray) -> np.ndarray:
+        """Of metrics of any shape, NaN where undefined."""
+        return values <= self.bound if self.at_most else values >= self.bound
 
     def __str__(self) -> str:
         return f"{self.name} {'<=' if self.at_most else '>='} {self.bound:g}"
@@ -219,6 +242,25 @@ def read_requirements(data: object, place: str) -> tuple[tuple[Requirement, ...]
         except ValueError as error:
             problems.append(Problem(f"{place}.{step(key)}", str(error)))
     return tuple(found), problems
+
+
+def read_prune(
+    data: object, place: str, requirements: tuple[Requirement, ...], searched: str
+) -> tuple[Prune, list[Problem]]:
+    """``false``, ``true`` or ``"forge"``. searched : the segment without an out-of-sample day.
+
+    What can never stop a branch is a mistake.
+    """
+    if data is False:
+        return Prune.NEVER, []
+    if data == Prune.FORGE:
+        return Prune.FORGE, []
+    if data is not True:
+        return Prune.NEVER, [Problem(place, f'expected true, false or "forge", got {shown(data)}')]
+    if any(r.can_prune and r.segment == searched for r in requirements):
+        return Prune.PROOFS, []
+    allowed = ", ".join(f"{searched}.{text}" for text in ("max_drawdown <= …", *COUNTED))
+    return Prune.NEVER, [Problem(place, f"no requirement can be proved to be missed early; allowed: {allowed}")]
 
 
 def _requirement(key: str, value: object) -> Requirement:

@@ -77,8 +77,8 @@ class Subject:
 
     @cached_property
     def distinct(self) -> int:
-        """Position paths among the stored rows."""
-        return self.rows["path"].n_unique()
+        """Position paths among the stored rows; a branch that stopped early has none."""
+        return self.rows["path"].drop_nulls().n_unique()
 
 
 def read_subject(path: Path) -> Subject:

@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Protocol
@@ -41,7 +41,7 @@ from forge_ray.engine import (
     step_values,
 )
 from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, unknown
-from forge_ray.plan import Plan, compile_plan
+from forge_ray.plan import Plan, Prune, compile_plan
 from forge_ray.run.cost import Cost, cost_of
 from forge_ray.store import LocalStore, Part, SqliteSink, write_payload
 from forge_ray.sweep import ENGINE_VERSION, Sweep, resolved
@@ -77,7 +77,7 @@ class Progress:
 class Result:
     """What a run ended with; `computed` branches were evaluated by this call, the others were there already.
 
-    cost : of the run, whoever computed it.
+    distinct : position paths of branches that did not stop early. cost : of the run, whoever computed it.
     """
 
     run_id: str
@@ -86,6 +86,8 @@ class Result:
     distinct: int
     computed: int
     passed: int
+    pruned: int
+    stopped: int
     seconds: float
     status: str
     cost: Cost
@@ -140,7 +142,9 @@ def _compiled(sweep: Sweep) -> Plan:
 
 
 def _bound(sweep: Sweep, plan: Plan, panel: Panel) -> BoundPlan:
-    return bind(plan, panel, sweep.split, sweep.benchmark, sweep.requirements, sweep.keep, sweep.tree_names)
+    return bind(
+        plan, panel, sweep.split, sweep.benchmark, sweep.requirements, sweep.keep, sweep.tree_names, sweep.prune
+    )
 
 
 def data_cache(what: str) -> CacheFolder:
@@ -157,12 +161,12 @@ def _carried(sweep: Sweep, plan: Plan) -> dict[str, str]:
 
 
 def prepare_branch(sweep: Sweep) -> Prepared:
-    """Like `prepare`, for a sweep of one branch. Raises `InputError` for one of several."""
+    """Like `prepare`, for a sweep of one branch, simulated to its end. Raises `InputError` for one of several."""
     if sweep.exact_axes:
         raise InputError([Problem(f"axes.{name}", "is exact; allowed: one value") for name in sweep.exact_axes])
     if sweep.space.size != 1:
         raise InputError([Problem("axes", f"{sweep.space.size:,} branches; allowed: one")])
-    return prepare(sweep)
+    return prepare(replace(sweep, prune=Prune.NEVER))
 
 
 def execute(
@@ -212,6 +216,8 @@ def execute(
             distinct=summary["distinct"],
             computed=computed,
             passed=summary["passed"],
+            pruned=summary.get("pruned", 0),
+            stopped=summary.get("stopped", 0),
             seconds=round(time.perf_counter() - began, 3),
             status="done",
             cost=cost_of(store),

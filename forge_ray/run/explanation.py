@@ -61,6 +61,7 @@ def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any
         "split": sweep.split.canonical(),
         "require": [str(requirement) for requirement in sweep.requirements],
         "keep": sweep.keep,
+        "prune": sweep.prune,
         "kernel": bound.kernel,
         "kernel_because": kernel_of(plan, bound.n)[1],
         "block_size": block_size,

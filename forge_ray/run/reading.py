@@ -47,6 +47,11 @@ class Run:
     def has_split(self) -> bool:
         return self.spec["split"] != "none"
 
+    @property
+    def has_all_paths(self) -> bool:
+        """Whether the rows tell which branches were alike: all are kept, and none stopped early."""
+        return self.spec["keep"] == "all" and "prune" not in self.spec
+
     def frame(self) -> pl.DataFrame:
         """Every stored row, in branch order."""
         return self.store.frame()
@@ -66,7 +71,7 @@ class Run:
 
     def _text_columns(self) -> list[str]:
         swept = [name for name, values in self.spec["axes"].items() if isinstance(values[0], str)]
-        return ["tree", "changes", "path", "status", "failed_requirements", *swept]
+        return ["tree", "changes", "path", "status", "failed_requirements", "stopped_on", *swept]
 
     def metric(self, by: str | None) -> str:
         """The metric column to rank by."""
@@ -90,7 +95,8 @@ class Run:
             "status": row["status"],
             "passed": row["passed"],
             "failed_requirements": [name for name in row["failed_requirements"].split("; ") if name],
-            "path": row["path"].hex(),
+            **({"stopped_on": row["stopped_on"]} if "stopped_on" in row else {}),
+            "path": row["path"] and row["path"].hex(),
             "metrics": {segment: {m.name: row[f"{segment}_{m.name}"] for m in METRICS} for segment in SEGMENTS},
             "nulls": {
                 f"{segment}.{m.name}": reason_of_null(m.name, row, segment)
@@ -141,6 +147,8 @@ def _where(text: str, columns: tuple[str, ...], texts: list[str]) -> Where:
 
 def reason_of_null(metric: str, row: Mapping[str, Any], segment: str) -> str:
     """Why a metric of a segment has no value; a function of the row."""
+    if row["status"] != "ok":
+        return f"{row['status']} early"
     value = {m.name: row[f"{segment}_{m.name}"] for m in METRICS}
     n = value["n_days"]
     if n == 0:

@@ -158,14 +158,16 @@ class StoredRun:
         return pl.DataFrame(pa.concat_tables([self._blank(), *rows])).sort(**order)
 
     def distinct_paths(self) -> int:
-        """How many different position paths the rows have.
+        """How many different position paths the rows have; a branch that stopped early has none.
 
         They are dealt into files by their first byte and counted file by file: memory does not grow with the run.
         """
         with ExitStack() as held:
             hands = [held.enter_context(TemporaryFile(dir=self.path)) for _ in range(_HANDS)]
             for table in self.scan(["path"]):
-                paths = np.frombuffer(b"".join(table["path"].unique().to_pylist()), np.uint8).reshape(-1, _PATH_BYTES)
+                paths = np.frombuffer(b"".join(table["path"].drop_null().unique().to_pylist()), np.uint8).reshape(
+                    -1, _PATH_BYTES
+                )
                 for k in np.unique(paths[:, 0] % _HANDS):
                     hands[k].write(paths[paths[:, 0] % _HANDS == k].tobytes())
             return sum(_n_distinct(hand) for hand in hands)

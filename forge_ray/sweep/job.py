@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 from forge_ray import jsontext
 from forge_ray.data import CLEAN_POLICIES, Frame, Split, as_frame, is_frame, parse_split, read_columns
 from forge_ray.errors import InputError, Problem, shown, step, unknown, wrong
-from forge_ray.plan import read_execution, read_requirements
+from forge_ray.plan import Prune, Requirement, read_execution, read_prune, read_requirements
 from forge_ray.store import MARKET
 from forge_ray.sweep.axes import SpaceReader
 from forge_ray.sweep.specification import KEEP, JobError, Source, Sweep
@@ -43,6 +43,7 @@ _FIELDS = (
     "execution",
     "split",
     "require",
+    "prune",
     "keep",
 )
 _DATA_FIELDS = ("source", "start", "end", "clean", "columns")
@@ -100,6 +101,7 @@ class _JobReader:
         requirements, requirement_problems = read_requirements(self.job.get("require", {}), "require")
         self.problems += execution_problems + requirement_problems
         data, split = self.data(), self.split()
+        prune = self.prune(space, split, requirements)
         benchmark, keep, name = self.text("benchmark", None), self.keep(), self.text("name", "sweep")
         if self.problems or split is None:
             raise JobError(self.problems)
@@ -115,6 +117,7 @@ class _JobReader:
             split,
             requirements,
             keep,
+            prune,
             self.whole(data),
         )
 
@@ -145,6 +148,17 @@ class _JobReader:
             return value
         self.problems.append(unknown("keep", "value", value, KEEP))
         return KEEP[0]
+
+    def prune(self, space: Space, split: Split | None, requirements: tuple[Requirement, ...]) -> Prune:
+        given, has_split = self.job.get("prune", False), split is None or split.kind != "none"
+        prune, problems = read_prune(given, "prune", requirements, "is" if has_split else "full")
+        if prune is not Prune.NEVER and space.is_sparse:
+            text = (
+                f"{shown(given)} in a space around a tree, whose branches are compared by all metrics; allowed: false"
+            )
+            problems = [Problem("prune", text)]
+        self.problems += problems
+        return prune
 
     def split(self) -> Split | None:
         try:

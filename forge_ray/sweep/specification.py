@@ -10,7 +10,7 @@ from typing import Any
 from forge_ray.catalog import METRICS
 from forge_ray.data import Frame, Split
 from forge_ray.errors import InputError
-from forge_ray.plan import Execution, Requirement
+from forge_ray.plan import Execution, Prune, Requirement
 from forge_ray.tree import Exact, Space, Tree, canonical, digest
 from forge_ray.tree.formulas import Formula
 
@@ -58,6 +58,7 @@ class Sweep:
     split: Split
     requirements: tuple[Requirement, ...]
     keep: str
+    prune: Prune
     job: Mapping[str, Any] = field(compare=False, repr=False)
 
     @property
@@ -83,6 +84,7 @@ class Sweep:
             "split": self.split.canonical(),
             "require": [str(requirement) for requirement in self.requirements],
             "keep": self.keep,
+            **({} if self.prune is Prune.NEVER else {"prune": self.prune}),
         }
 
     def run_id(self, data_fingerprint: str) -> str:

@@ -64,9 +64,8 @@ class Scalar:
         bound, n = self.bound, len(self.planes)
         n_classes, n_segments = bound.class_in_segment.shape
         sums, segments = np.zeros((n, n_classes, N_LANES), np.int64), np.zeros((n, 3, n_segments), np.int64)
-        done = simulate.simulate(
-            *self.sleeves.at(0), self.planes, bound.runs, bound.class_in_segment, 0, *self.table, sums, segments
-        )
+        given = (*self.sleeves.at(0), self.planes, bound.pruning.runs, bound.class_in_segment, bound.pruning.searched)
+        done = simulate.simulate(*given, 0, *self.table, sums, segments, np.zeros((n, 3), np.int64))
         assert done == n
         metrics = finalized(bound, sums, segments[:, simulate.DRAWDOWN], np.arange(n)).metrics
         places = [name.split("_", 1) for name in METRIC_COLUMNS]

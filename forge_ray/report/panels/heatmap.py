@@ -44,6 +44,12 @@ class Dimension:
         return texts if len(set(texts)) == len(texts) else [f"{text} ({k})" for k, text in enumerate(texts, 1)]
 
 
+def _branches(subject: Subject) -> str:
+    """Those whose metrics are there."""
+    kept = "branches" if subject.sweep.keep == "all" else "passing branches"
+    return kept if "prune" not in subject.run.spec else f"{kept} that did not stop early"
+
+
 def heatmap(subject: Subject) -> Panel:
     """Median and best of the studied metrics over every pair of dimensions."""
     found = dimensions(subject)
@@ -55,7 +61,7 @@ def heatmap(subject: Subject) -> Panel:
         "grouped": [(d.name, len(d.values), int(d.group_of[-1]) + 1) for d in found if _is_grouped(d)],
         "left_out": len(_candidates(subject)) - len(found),
         "n_rows": len(subject.rows),
-        "keep_all": subject.sweep.keep == "all",
+        "branches": _branches(subject),
     }
     if not found or not len(subject.rows):
         return Panel("heatmap", "Parameters", "Parameters", words)

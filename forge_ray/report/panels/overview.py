@@ -36,6 +36,8 @@ def overview(subject: Subject) -> Panel:
         "passed": counts["passed"],
         "distinct": subject.distinct,
         "keep_all": sweep.keep == "all",
+        "has_all_paths": subject.run.has_all_paths,
+        "early": {status: counts[status] for status in ("pruned", "stopped") if counts.get(status)},
         "stored": len(subject.rows),
         "execution": _execution(subject),
         "split": _split(sweep.split.canonical()),
@@ -107,7 +109,7 @@ def _luck(subject: Subject, branches: int) -> dict[str, Any] | None:
     if not len(rows):
         return None
     best = rows.sort([f"{segment}_sharpe", "branch"], descending=[True, False]).row(0, named=True)
-    trials = subject.distinct if subject.sweep.keep == "all" else branches
+    trials = subject.distinct if subject.run.has_all_paths else branches
     days = int(best[f"{segment}_n_days"])
     luck = sharpe_by_luck(trials, days)
     return None if luck is None else {
@@ -123,9 +125,9 @@ def _luck(subject: Subject, branches: int) -> dict[str, Any] | None:
 
 
 def _requirements(subject: Subject) -> list[dict[str, Any]]:
-    """Per requirement how many branches miss it, and how many miss nothing else; None where rows are not kept."""
+    """Per requirement how many branches miss it, and how many miss nothing else; None where rows do not tell."""
     names = [str(requirement) for requirement in subject.sweep.requirements]
-    counted = subject.sweep.keep == "all" and len(subject.rows) > 0
+    counted = subject.run.has_all_paths and len(subject.rows) > 0
     missed, alone = Counter[str](), Counter[str]()
     if counted:
         for text, count in subject.rows["failed_requirements"].value_counts().iter_rows():

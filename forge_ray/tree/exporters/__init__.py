@@ -27,7 +27,7 @@ TARGETS: dict[str, Callable[[Fields, Report], str]] = {
 }
 
 
-_NEVER_WRITTEN = ("data", "benchmark", "where", "split", "require", "keep")
+_NEVER_WRITTEN = ("data", "benchmark", "where", "split", "require", "prune", "keep")
 
 
 @dataclass(frozen=True, slots=True)
