@@ -281,6 +281,36 @@ def with_other_prices(panel: Panel, first: int) -> Panel:
     return panel_of(prices, panel.tickers)
 
 
+class Remembered:
+    """Outcomes of paths, as another run has left them."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.n_found = 0
+
+    def find(self, key: bytes) -> bytes | None:
+        self.n_found += key in self.values
+        return self.values.get(key)
+
+    def keep(self, key: bytes, value: bytes) -> None:
+        self.values[key] = value
+
+
+def test_what_a_path_came_to_in_another_run_does_not_undo_a_stop():
+    known, n_stopped, n_found = Remembered(), 0, 0
+    for k, space in enumerate(random_spaces(20, rules=("on_change", "threshold"))):
+        size = space.plan.space.size
+        plain = evaluate(space.bound(), 0, size, Cache(CACHE), None, known)
+        requirements = straddling(random.Random(k), space.searched, plain)
+        bound = space.bound(*requirements, prune=Prune.PROOFS)
+        known.n_found = 0
+        assert exact(evaluate(bound, 0, size, Cache(CACHE), None, known)).equals(rows(bound))
+        n_found += known.n_found
+        n_stopped += rows(bound)["status"].to_pylist().count("pruned")
+    assert n_stopped > 20
+    assert n_found > 0, "where no drawdown is looked at, paths are looked up"
+
+
 # ---------------------------------------------------------------- it saves work
 
 
