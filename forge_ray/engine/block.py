@@ -1,14 +1,13 @@
 """One block, one process: branch numbers → rows of metrics. No Ray. Thread-safe.
 
 1. Split the block by tree and drop the branches that the constraints exclude.
-2. Split each tree's branches into groups: equal values on the outer axes. Around a large tree hardly any share them;
-   then every branch is evaluated by itself, by what it changes.
-3. Per group evaluate the cofactors into sleeves (distinct rows of weights and their number per bar) and derive each
-   sleeve's stay table and its prefix sums.
+2. Split each tree's branches into groups: equal values on the outer axes, branches that hold nearly the same side by
+   side. Around a large tree hardly any share outer values; there every branch is told by what it changes.
+3. Per group evaluate the cofactors into sleeves: distinct rows of weights and their number per bar.
 4. Load the packed conditions that the group's inner values need and run the residual program: per branch the planes
-   of its sleeve number, cut to the traded bars.
+   of its sleeve number, at the traded decisions.
 5. Where the job prunes, drop the branches whose time in market or trades, counted in the planes, miss a requirement.
-6. Branches with equal planes hold the same path: simulate one of them, give its sums to all.
+6. Simulate: the vectors of a group are computed once, and branches with equal position paths have one outcome.
 7. Finalize sums into metrics, judge the requirements, put the rows back in branch order as an Arrow table.
 
 The sums are integers, so the numbers of a branch depend on (plan, data, branch number) only.
