@@ -182,7 +182,7 @@ def stopped_early(patch: Patch) -> None:
 
     def stopped(sums: np.ndarray, drawdowns: np.ndarray, *arguments: Any) -> None:
         right(sums, drawdowns, *arguments)
-        arguments[-1][drawdowns[:, OOS] > drawdowns[:, IS], IS] = np.nan
+        arguments[-1][IS][:, drawdowns[:, OOS] > drawdowns[:, IS]] = np.nan
 
     patch.setattr(finalize, "finalize", stopped)
 

@@ -19,7 +19,9 @@ from forge_ray.data import Frame
 from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Cache, Kernel, PlaneRows, evaluate, plane_rows
 from forge_ray.engine import plane as tables
 from forge_ray.engine.outcomes import paths_of
+from forge_ray.engine.pruning import pruning_of
 from forge_ray.errors import CapacityError, InputError, StoreError
+from forge_ray.plan.settings import Prune
 from forge_ray.run import Prepared, StepPlane, plane, prepare
 from forge_ray.sweep import parse_job
 
@@ -122,7 +124,8 @@ def with_random_classes(bound: BoundPlan, rng: np.random.Generator) -> BoundPlan
     constants, in_segment = np.zeros((5, 5)), rng.random((5, 3)) < 0.5
     constants[:, 0] = np.bincount(classes, np.diff(edges), 5)
     in_segment[0] = False
-    return replace(bound, runs=runs, class_in_segment=in_segment, classes=constants)
+    pruning = pruning_of(Prune.NEVER, (), runs, in_segment)
+    return replace(bound, runs=runs, class_in_segment=in_segment, classes=constants, pruning=pruning)
 
 
 def test_neighbours_that_decide_alike_are_one(data: Frame):

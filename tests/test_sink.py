@@ -61,7 +61,7 @@ def test_a_block_committed_but_not_copied_is_copied_at_the_next_opening(tmp_path
 
     monkeypatch.setattr(SqliteSink, "add", fail_at_fifth)
     with pytest.raises(KeyboardInterrupt):
-        execute(prepared, LocalExecutor(1, CACHE), tmp_path, sink="sqlite")
+        execute(prepared, LocalExecutor(1, CACHE), tmp_path, sink="sqlite", block_size=16)
     monkeypatch.undo()
     result = execute(prepared, LocalExecutor(1, CACHE), tmp_path, sink="sqlite")
     assert 0 < result.computed < 528
