@@ -50,7 +50,7 @@ def content_hash(table: pa.Table) -> str:
     for field, column in zip(table.schema, table.columns, strict=True):
         valid = column.is_valid().cast(pa.uint8()).combine_chunks()
         values = column.drop_null().combine_chunks()
-        for piece in (field.name.encode(), str(field.type).encode(), _fixed(valid), *_pieces(field, values)):
+        for piece in (field.name.encode(), str(field.type).encode(), fixed_bytes(valid), *_pieces(field, values)):
             digest.update(len(piece).to_bytes(8, "little"))
             digest.update(piece)
     return digest.hexdigest()
@@ -152,15 +152,16 @@ def _pieces(field: pa.Field, values: pa.Array) -> list[bytes | memoryview]:
     """The bytes of a column without nulls: its values, or lengths and joined bytes for text."""
     kind = field.type
     if pa.types.is_boolean(kind):
-        return [_fixed(values.cast(pa.uint8()))]
+        return [fixed_bytes(values.cast(pa.uint8()))]
     if pa.types.is_primitive(kind) or pa.types.is_fixed_size_binary(kind):
-        return [_fixed(values)]
+        return [fixed_bytes(values)]
     if kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()):
         return _text(values.cast(pa.large_binary()))
     raise StoreError(f"column {field.name!r}: cannot store {kind}; allowed: numbers, times, booleans, text and binary")
 
 
-def _fixed(values: pa.Array) -> memoryview:
+def fixed_bytes(values: pa.Array) -> memoryview:
+    """The bytes of a column of a fixed width without nulls."""
     buffer, width = values.buffers()[1], values.type.bit_width // 8
     return memoryview(buffer or b"")[values.offset * width : (values.offset + len(values)) * width]
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from forge_ray.errors import CorruptPartError, IncompleteRunError, InputError, Problem, StoreError, unknown
 from forge_ray.store.catalogue import Catalogue, Header
 from forge_ray.store.contract import MissingRunError, Predicate
-from forge_ray.store.encode import content_hash, read_part
+from forge_ray.store.encode import content_hash, fixed_bytes, read_part
 from forge_ray.store.receipts import Part
 
 if TYPE_CHECKING:
@@ -165,11 +165,12 @@ class StoredRun:
         with ExitStack() as held:
             hands = [held.enter_context(TemporaryFile(dir=self.path)) for _ in range(_HANDS)]
             for table in self.scan(["path"]):
-                paths = np.frombuffer(b"".join(table["path"].drop_null().unique().to_pylist()), np.uint8).reshape(
-                    -1, _PATH_BYTES
-                )
-                for k in np.unique(paths[:, 0] % _HANDS):
-                    hands[k].write(paths[paths[:, 0] % _HANDS == k].tobytes())
+                there = table["path"].combine_chunks().drop_null()
+                paths = np.frombuffer(fixed_bytes(there), np.uint8).reshape(-1, _PATH_BYTES)
+                order = np.argsort(paths[:, 0] % _HANDS, kind="stable")
+                ends = np.searchsorted(paths[order, 0] % _HANDS, np.arange(_HANDS), side="right")
+                for hand, own in zip(hands, np.split(order, ends[:-1]), strict=True):
+                    hand.write(paths[own].tobytes())
             return sum(_n_distinct(hand) for hand in hands)
 
     def verify(self) -> list[Problem]:

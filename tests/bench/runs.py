@@ -20,7 +20,7 @@ import psutil
 from trees import Nested
 
 ACTOR = "ray::BlockWorker"
-FULL = {"low": "20..69 by 0.1", "n": "2..21", "trend": "101..200"}
+FULL = {"low": "20..69.9 by 0.1", "n": "2..21", "trend": "101..200"}
 QUICK = {"low": "20..69 by 1", "n": "2..21", "trend": "101..200"}
 SECONDS_BETWEEN = 0.25
 
