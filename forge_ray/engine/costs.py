@@ -27,17 +27,17 @@ class Costs:
     a symphony). Equities below that change are not in it.
     """
 
-    series_bar: float = 9.4
-    condition_bar: float = 1.7
+    series_bar: float = 9.3
+    condition_bar: float = 1.4
     vector_bar: float = 45.0
     scan_bar: float = 8.3
-    lanes_bar: float = 1.4
-    held_bar: float = 200.0
+    lanes_bar: float = 1.8
+    held_bar: float = 190.0
     operation_bar: float = 0.0075
-    branch: float = 2_000.0
-    group: float = 1_600_000.0
-    block: float = 12_000_000.0
-    near_branch: float = 35_000.0
+    branch: float = 1100.0
+    group: float = 1700000.0
+    block: float = 6400000.0
+    near_branch: float = 24000.0
     near_bar: float = 370.0
 
 
@@ -49,7 +49,7 @@ USUAL_PAIRS_MET = 4
 
 
 def projected_seconds(bound: BoundPlan, workers: int, n_blocks: int) -> float:
-    """Wall seconds of evaluating the whole space on `workers` cores, without starting them."""
+    """Wall seconds of evaluating the whole space in `n_blocks` blocks on `workers` cores, without starting them."""
     plan, c = bound.plan, COSTS
     n_bars = len(bound.panel.dates)
     total = plan.concrete_count((Op.SERIES,)) * c.series_bar * n_bars + n_blocks * c.block
@@ -64,7 +64,7 @@ def projected_seconds(bound: BoundPlan, workers: int, n_blocks: int) -> float:
         per_group = c.group + (pairs - 1) * bound.n * c.vector_bar
         per_branch = c.branch + bound.n * (_SIMULATED[bound.kernel] + len(residual.operations) * c.operation_bar)
         total += groups * per_group + term.size * per_branch
-    return total * 1e-9 / workers
+    return total * 1e-9 / min(workers, n_blocks)
 
 
 def _near(bound: BoundPlan) -> float:
