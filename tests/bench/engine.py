@@ -16,8 +16,8 @@ python tests/bench/engine.py --profile       where the time of forge_ray goes in
 vectorbt and bt are looked for in the folder that FORGE_RAY_BENCH_LIBS names, too. The machine may be busy with other
 things: only ratios within a run mean something.
 
-M1 is a million branches end to end on Ray (`runs.py`). The floor is what a scan of every bar in sixteen lanes costs at
-least: 27 vector operations for 8 bar-branches, two a cycle, at the clock that the system tells; lanes that pass over
+M1 is a million branches end to end on Ray (`million.py`). The floor is what a scan of every bar in sixteen lanes costs
+at least: 27 vector operations for 8 bar-branches, two a cycle, at the clock that the system tells; lanes that pass over
 bars can be below it.
 """
 
@@ -41,7 +41,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import runs
+import million as end_to_end
 from thresholds import Thresholds
 from trees import Complex77, Neighbours, Nested
 from workload import Task, Workload
@@ -222,7 +222,7 @@ def main() -> None:
     names = given.only.split(",")
     if unknown := [name for name in names if name not in (*WORKLOADS, "M1")]:
         parser.error(f"--only: {', '.join(unknown)}; allowed: {', '.join(WORKLOADS)}, M1")
-    million = runs.measure(given.quick) if "M1" in names and not given.profile else None
+    million = end_to_end.measure(given.quick) if "M1" in names and not given.profile else None
     names = [name for name in names if name != "M1"]
     if given.profile:
         for name in names:
