@@ -11,7 +11,7 @@ import pytest
 from test_exactness import JOB, space
 
 from forge_ray.cluster.local import LocalExecutor
-from forge_ray.engine import Cache, Tally, evaluate
+from forge_ray.engine import Cache, Tally, evaluate, projected_seconds
 from forge_ray.report import write_report
 from forge_ray.run import Cost, Prepared, Progress, cost_of, execute, prepare
 from forge_ray.store import LocalStore
@@ -130,3 +130,9 @@ def test_words_of_a_cost():
         "found in the cache: bits 75% of 4",
     ]
     assert Cost(0.0, {}, {}).lines() == []
+
+
+def test_workers_without_a_block_do_not_shorten_the_prediction():
+    alone = projected_seconds(space(), 1, 1)
+    assert projected_seconds(space(), 8, 1) == alone
+    assert projected_seconds(space(), 2, 4) < projected_seconds(space(), 1, 4)

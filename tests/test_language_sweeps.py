@@ -138,4 +138,4 @@ def test_the_work_of_nested_functions_does_not_double_with_each(prices: dict, mo
 
     monkeypatch.setattr(Evaluator, "_score", counted)
     Evaluator(bound.plan, bound.panel, Cache(2**26)).allocation(bound.plan.roots[0], {})
-    assert depth < len(scored) <= 2 * depth, "of each function that is scored, and of each different leaf"
+    assert len(scored) == depth - 1 + 4, "each function but the outermost, and the four leaves that differ"

@@ -25,7 +25,7 @@ from forge_ray.cluster.pool_status import reports
 from forge_ray.cluster.ray_executor import RayExecutor, ray
 from forge_ray.data import MappedFields
 from forge_ray.engine import Tally
-from forge_ray.run import Prepared, Progress, Run, Session, choose_executor, execute, prepare
+from forge_ray.run import Prepared, Progress, Session, choose_executor, execute, prepare
 from forge_ray.sweep import parse_job
 
 CLI = [sys.executable, "-m", "forge_ray.cli.main"]
@@ -56,8 +56,7 @@ def prepared() -> Prepared:
 @pytest.fixture(scope="module")
 def expected(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     result = execute(prepared, LocalExecutor(1, CACHE), tmp_path_factory.mktemp("local"))
-    with Run(result.path) as run:
-        return run.frame()
+    return rows(Path(result.path))
 
 
 # ---------------------------------------------------------------- one process

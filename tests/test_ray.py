@@ -57,8 +57,7 @@ def prepared() -> Prepared:
 @pytest.fixture(scope="module")
 def expected(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     result = execute(prepared, LocalExecutor(1, CACHE), tmp_path_factory.mktemp("local"))
-    with Run(result.path) as run:
-        return run.frame()
+    return rows(Path(result.path))
 
 
 def rows(path: Path) -> pl.DataFrame:

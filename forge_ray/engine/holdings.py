@@ -41,17 +41,7 @@ def holdings(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> np.ndarray:
     for first in range(0, bound.n, STRETCH):
         last = min(first + STRETCH, bound.n)
         count_holdings(
-            planes.within(first, last), _packed(in_market, first, last),
-            _packed(sets, first, last), _packed(is_searched, first, last), out,
+            planes.within(first, last), bits.pack_decisions(in_market, first, last),
+            bits.pack_decisions(sets, first, last), bits.pack_decisions(is_searched, first, last), out,
         )  # fmt: skip
     return out
-
-
-def _packed(flags: np.ndarray, first: int, last: int) -> np.ndarray:
-    """(…, 1 + n_words) of flags (…, n), the decisions [first, last) as planes are packed."""
-    begin = max(first - 64, 0)
-    rows = flags[..., begin:last].reshape(-1, last - begin)
-    words = np.zeros((len(rows), 1 + bits.n_words(last - first)), np.uint64)
-    for row, given in zip(words, rows, strict=True):
-        row[1 if begin == first else 0 :] = bits.pack(given, given)[0]
-    return words.reshape(*flags.shape[:-1], words.shape[1])

@@ -47,10 +47,7 @@ class Sleeves:
 
     def quiet(self, first: int, last: int) -> np.ndarray:
         """(n_sleeves, 1 + n_words) packed `is_quiet` of decisions [first, last), as planes are packed."""
-        packed = np.zeros((len(self.rows), 1 + bits.n_words(last - first)), np.uint64)
-        for row, is_quiet in zip(packed, self.is_quiet[:, first:last], strict=True):
-            row[1:] = bits.pack(is_quiet, is_quiet)[0]
-        return packed
+        return bits.pack_decisions(self.is_quiet, first, last)
 
     def take_table(self) -> Table | None:
         """One of the tables, if no other thread has taken the last."""

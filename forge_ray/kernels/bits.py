@@ -118,6 +118,16 @@ def unpack(words: np.ndarray, n_bars: int) -> np.ndarray:
     return np.unpackbits(words.view(np.uint8), count=n_bars, bitorder="little").view(bool)
 
 
+def pack_decisions(flags: np.ndarray, first: int, last: int) -> np.ndarray:
+    """(…, 1 + n_words) of flags (…, n), the decisions [first, last) as planes are packed; see `transitions`."""
+    begin = max(first - 64, 0)
+    rows = flags[..., begin:last].reshape(-1, last - begin)
+    words = np.zeros((len(rows), 1 + n_words(last - first)), np.uint64)
+    for row, given in zip(words, rows, strict=True):
+        row[1 if begin == first else 0 :] = pack(given, given)[0]
+    return words.reshape(*flags.shape[:-1], words.shape[1])
+
+
 def n_words(n_bars: int) -> int:
     return (n_bars + 63) // 64
 

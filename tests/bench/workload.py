@@ -6,6 +6,7 @@ the rest. forge_ray computes its signals within its time.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +38,7 @@ class Task:
     weights: Callable[[int], np.ndarray] | None = None
 
 
-class Workload:
+class Workload(ABC):
     """A job, bound, and who else computes its branches. `slice` is what the engine does of it, without --quick all."""
 
     job: dict[str, Any]
@@ -55,8 +56,9 @@ class Workload:
         size = self.bound.plan.space.size
         return (0, min(size, self.quick)) if is_quick and self.quick else (0, size)
 
+    @abstractmethod
     def tasks(self, lo: int, hi: int) -> dict[str, Task]:
-        raise NotImplementedError
+        """Who else computes branches [lo, hi), by name."""
 
     def numpy_task(self, branches: np.ndarray, weights: Callable[[int], np.ndarray]) -> Task:
         """weights : of the j-th branch (n, n_tickers). The tickers that are never held are left out before the time."""
