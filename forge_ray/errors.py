@@ -78,6 +78,10 @@ class EvaluationError(ForgeRayError):
     """Computing a block failed: names the block and the branches."""
 
 
+class BlockMemoryError(EvaluationError):
+    """A block needs more memory than there is, in whatever pieces it is evaluated: names the block."""
+
+
 class IncompleteRunError(ForgeRayError):
     """A run ended before all its blocks were committed; it can be resumed."""
 

@@ -1,10 +1,12 @@
-"""Crews: where the workers of a run come from, how one that died is replaced, and what becomes of them afterwards."""
+"""Crews: where the workers of a run come from, what takes the place of one that died, and what becomes of them
+afterwards."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -36,13 +38,27 @@ class ClusterError(ForgeRayError):
 
 @dataclass
 class Worker:
-    """An actor, the job that it gets, and the blocks it has, the first of which it works on."""
+    """An actor, the job that it gets, and the blocks it has, the first of which it works on.
+
+    since : when it began that, on the monotonic clock.
+    """
 
     actor: Any
     pid: int
     node: str
     job: Job | None = None
     queue: deque[Work] = field(default_factory=deque)
+    since: float = 0.0
+
+    def give(self, work: Work) -> None:
+        if not self.queue:
+            self.since = time.monotonic()
+        self.queue.append(work)
+
+    def finish(self) -> None:
+        """Done with the first block."""
+        self.queue.popleft()
+        self.since = time.monotonic()
 
 
 class Crew(ABC):
@@ -57,12 +73,16 @@ class Crew(ABC):
         """All workers of the run, each with an empty queue."""
 
     @abstractmethod
-    def replace(self, dead: Worker) -> Worker:
-        """Another worker for one that died."""
+    def replace(self, dead: Any) -> Any:
+        """An actor in the place of one that died. It answers once there is room for it, which may be never."""
 
     @abstractmethod
     def job(self, bound: BoundPlan) -> Job:
         """A bound plan for the workers."""
+
+    @abstractmethod
+    def keep(self, workers: Sequence[Worker]) -> None:
+        """At the end of a run: who is there. Actors that never came are not waited for any more."""
 
     @abstractmethod
     def leave(self) -> None:
@@ -78,6 +98,7 @@ class OwnCrew(Crew):
     def __init__(self, n_workers: int | None, cache_bytes: int, address: str | None, **options: Any):
         self.n_workers, self.cache_bytes, self.address, self.options = n_workers, cache_bytes, address, options
         self.workers: list[Worker] = []
+        self.actors: list[Any] = []
         self.owns_cluster = False
         self._session = ("", "")
 
@@ -91,7 +112,7 @@ class OwnCrew(Crew):
         context = ray.get_runtime_context()
         session = (context.get_node_id(), context.get_job_id())
         if session != self._session:  # Somebody else may have ended the last one.
-            self.workers, self._session = [], session
+            self.workers, self.actors, self._session = [], [], session
 
     def _connect(self) -> None:
         with own_sigterm():
@@ -101,29 +122,34 @@ class OwnCrew(Crew):
                 start_embedded(self.n_workers, **self.options)
 
     def gather(self) -> list[Worker]:
-        if not self.workers:
-            self.workers = self._start(self.n_workers or int(ray.cluster_resources().get("CPU", 1)))
+        wanted = self.n_workers or int(ray.cluster_resources().get("CPU", 1))
+        actors = [self._hire() for _ in range(wanted - len(self.workers))]
+        self.workers += met(actors, JOIN_SECONDS if self.address else START_SECONDS)
         return [Worker(worker.actor, worker.pid, worker.node) for worker in self.workers]
 
-    def replace(self, dead: Worker) -> Worker:
-        (fresh,) = self._start(1)
-        self.workers = [fresh if worker.actor is dead.actor else worker for worker in self.workers]
-        return fresh
+    def replace(self, dead: Any) -> Any:
+        return self._hire()
+
+    def keep(self, workers: Sequence[Worker]) -> None:
+        there = [worker.actor for worker in workers]
+        for actor in [actor for actor in self.actors if actor not in there]:
+            ray.kill(actor)
+        self.workers, self.actors = list(workers), there
 
     def job(self, bound: BoundPlan) -> Job:
         return job_of(bound, outlives=False)
 
     def leave(self) -> None:
         if ray.is_initialized():
-            for worker in self.workers:
-                ray.kill(worker.actor)
+            self.keep([])
             if self.owns_cluster:
                 ray.shutdown()
-        self.workers, self.owns_cluster = [], False
+        self.workers, self.actors, self.owns_cluster = [], [], False
 
-    def _start(self, n: int) -> list[Worker]:
+    def _hire(self) -> Any:
         remote: Any = ray.remote(num_cpus=1, max_restarts=0)(BlockWorker)
-        return met([remote.remote(self.cache_bytes) for _ in range(n)], JOIN_SECONDS if self.address else START_SECONDS)
+        self.actors.append(actor := remote.remote(self.cache_bytes))
+        return actor
 
 
 class PoolCrew(Crew):
@@ -147,9 +173,11 @@ class PoolCrew(Crew):
         names = self.pool.names()[: self.n_workers]
         return met([ray.get_actor(name, namespace=NAMESPACE) for name in names], START_SECONDS)
 
-    def replace(self, dead: Worker) -> Worker:
-        (again,) = met([dead.actor], START_SECONDS)
-        return again
+    def replace(self, dead: Any) -> Any:
+        return dead
+
+    def keep(self, workers: Sequence[Worker]) -> None:
+        """Nothing to do: they are the pool's."""
 
     def job(self, bound: BoundPlan) -> Job:
         return job_of(bound, outlives=True)
@@ -169,12 +197,16 @@ def start_embedded(n_workers: int | None, **options: Any) -> None:
 
 def met(actors: Sequence[Any], seconds: float) -> list[Worker]:
     """Actors as workers. Raises `ClusterError` if one does not answer in time or runs other code."""
-    places: list[Place] = answers([actor.where.remote() for actor in actors], seconds)
-    for place in places:
-        if names := differing(place.code):
-            text = f"worker {place.pid} on node {place.node[:8]} runs other versions of {', '.join(names)}"
-            raise ClusterError(f"{text} than this process; install the same on every node")
-    return [Worker(actor, place.pid, place.node) for actor, place in zip(actors, places, strict=True)]
+    places = answers([actor.where.remote() for actor in actors], seconds)
+    return [worker_at(place, actor) for actor, place in zip(actors, places, strict=True)]
+
+
+def worker_at(place: Place, actor: Any) -> Worker:
+    """An actor that has said where it is. Raises `ClusterError` if it runs other code."""
+    if names := differing(place.code):
+        text = f"worker {place.pid} on node {place.node[:8]} runs other versions of {', '.join(names)}"
+        raise ClusterError(f"{text} than this process; install the same on every node")
+    return Worker(actor, place.pid, place.node)
 
 
 def answers(references: list[ray.ObjectRef], seconds: float = START_SECONDS) -> list[Any]:

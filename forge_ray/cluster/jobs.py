@@ -7,12 +7,17 @@ mapped from there by both (`data.mapped`).
 
 from __future__ import annotations
 
+import logging
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import ray
+from ray import cloudpickle
 
 from forge_ray.engine import BoundPlan
+
+log = logging.getLogger(__name__)
 
 FETCH_SECONDS = 180
 
@@ -35,4 +40,21 @@ class Job:
 
 def job_of(bound: BoundPlan, *, outlives: bool) -> Job:
     """outlives : whether its workers outlive this process."""
+    warn_of_spilling(bound)
     return Job([ray.put(bound)], outlives)
+
+
+def warn_of_spilling(bound: BoundPlan) -> None:
+    """Say so if the object store of a node is smaller than what it will be given."""
+    stores = [node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"]]
+    if (size := stored_bytes(bound)) > (least := int(min(stores))):
+        sizes = f"the plan and its panel are {size:,} bytes, the object store of a node holds {least:,}"
+        log.warning("%s: Ray spills to its disk, which is slower; --object-store-memory of ray start sets it", sizes)
+
+
+def stored_bytes(value: object) -> int:
+    """What a value takes in the object store."""
+    arrays: list[Any] = []
+    dumps: Any = cloudpickle.dumps  # pyright: ignore[reportPrivateImportUsage]
+    rest = dumps(value, protocol=5, buffer_callback=arrays.append)
+    return len(rest) + sum(array.raw().nbytes for array in arrays)

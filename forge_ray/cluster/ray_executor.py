@@ -4,18 +4,24 @@
 2. Put the bound plan into the object store once, in the form that the crew needs. The fields of its panel are mapped
    from their files by every worker that sees these; for the others they are put into the object store too, once.
 3. The first worker on each node compiles the kernels of the plan, then the others load them.
-4. Keep two blocks in flight per worker. Ray retries none: when a worker dies, its blocks go back into the queue and
-   another takes its place; the block it was working on is charged with the death if its node lived. After
-   `MAX_DEATHS` the run stops and names the block. An error inside a block is fatal at once.
+4. Keep two blocks in flight per worker. Ray retries none: when a worker is lost, what it had not begun goes back into
+   the queue at once, and what it was working on when it is known why. Another actor is asked for in its place, and
+   nobody waits for it: on a cluster that has shrunk it may never come.
+5. Who is lost with its node, or answers after all, tells nothing about its block. Any other death is charged to the
+   block (`suspects.py`), also that of a worker that was killed because it took too long (`patience.py`).
+6. Where Ray ends workers because the memory of a node is used up, all blocks are done in smaller pieces, after a pause.
+   A branch that is probed alone may use its share of the node's memory and fails beyond that.
 
-Every wait has a deadline; on a cluster that was joined it leaves time to boot nodes.
+An error inside a block is fatal at once. Every wait has a deadline; on a cluster that was joined it leaves time to boot
+nodes.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -23,6 +29,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import (
+    NodeDiedError,
     ObjectLostError,
     OutOfMemoryError,
     RayActorError,
@@ -31,19 +38,23 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from forge_ray.cluster.crew import ClusterError, Crew, OwnCrew, Worker, answers
+from forge_ray.cluster.crew import JOIN_SECONDS, ClusterError, Crew, OwnCrew, Worker, answers, worker_at
 from forge_ray.cluster.jobs import FETCH_SECONDS, Job
-from forge_ray.cluster.work import Done, Work
+from forge_ray.cluster.patience import Patience
+from forge_ray.cluster.suspects import Cause, Charges
+from forge_ray.cluster.work import MAX_PIECES, Done, Work
 from forge_ray.data import MappedFields
 from forge_ray.engine import BoundPlan, kernels_of
-from forge_ray.errors import EvaluationError, ForgeRayError
+from forge_ray.errors import BlockMemoryError, EvaluationError, ForgeRayError
 
 log = logging.getLogger(__name__)
 
 IN_FLIGHT = 2
-MAX_DEATHS = 3
-BLOCK_SECONDS = 900
-_LOST = (RayActorError, OutOfMemoryError, ObjectLostError, WorkerCrashedError, RaySystemError)
+TICK_SECONDS = 5
+MAX_IN_VAIN = 10
+"""Workers that may die in a row, of memory or while they start, without anything done in between."""
+LONGEST_PAUSE = 30
+_LOST = (RayActorError, OutOfMemoryError, ObjectLostError, WorkerCrashedError, RaySystemError, NodeDiedError)
 
 
 class RayExecutor:
@@ -52,15 +63,20 @@ class RayExecutor:
     workers : actors to use, default one per CPU of the cluster. address : the cluster to join, default ``RAY_ADDRESS``,
     else an embedded one. cache_bytes : per actor. options : further arguments of ``ray.init`` for an embedded cluster.
     crew : the workers to use instead of these; with `stays` they are there for the next run too.
+    block_seconds : after which a worker is taken to hang; default by what is predicted and seen.
+
+    pids : of the workers that are there. deaths : of those of the last run, by cause.
     """
 
     def __init__(
         self, workers: int | None, cache_bytes: int, address: str | None = None, *, crew: Crew | None = None,
-        stays: bool = False, **options: Any,
+        stays: bool = False, block_seconds: float | None = None, **options: Any,
     ):  # fmt: skip
         address = address or os.environ.get("RAY_ADDRESS")
         self.crew, self.stays = crew or OwnCrew(workers, cache_bytes, address, **options), stays
+        self.block_seconds = block_seconds
         self.pids: list[int] = []
+        self.deaths: Counter[Cause] = Counter()
 
     def __str__(self) -> str:
         return str(self.crew)
@@ -68,6 +84,7 @@ class RayExecutor:
     def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Generator[Done]:
         """Finished blocks, as they finish. Closing the iterator drops what is in flight."""
         self.crew.join()
+        self.deaths.clear()
         try:
             yield from _Dispatch(self, bound, iter(blocks)).results()
         finally:
@@ -76,16 +93,26 @@ class RayExecutor:
 
 
 class _Dispatch:
-    """One run: the workers, the blocks they hold, and the deaths that were charged to blocks."""
+    """One run.
+
+    pending : calls in flight. lost : the question whether a worker has died, with what it worked on and the error of
+    that, None if it was killed for it. arriving : the last call that an actor begins with, with the actor and all of
+    them. returned : to be done again, before anything else. in_vain : how many workers died since something was done,
+    see `MAX_IN_VAIN`.
+    """
 
     def __init__(self, executor: RayExecutor, bound: BoundPlan, blocks: Iterator[Work]):
         self.executor, self.crew, self.blocks = executor, executor.crew, blocks
-        self.returned: deque[Work] = deque()
-        self.deaths: dict[int, int] = {}
-        self.n_attempts = 0
         self.kernels = kernels_of(bound)
         self.bound, self.job = bound, self.crew.job(bound)
+        self.workers: list[Worker] = []
         self.pending: dict[ray.ObjectRef, tuple[Worker, Work]] = {}
+        self.lost: dict[ray.ObjectRef, tuple[Worker, Work, Exception | None]] = {}
+        self.arriving: dict[ray.ObjectRef, tuple[Any, list[ray.ObjectRef]]] = {}
+        self.returned: deque[Work] = deque()
+        self.charges, self.patience = Charges(), Patience(bound, executor.block_seconds)
+        self.n_attempts, self.in_vain, self.pieces = 0, 0, 1
+        self.staffed = time.monotonic()
 
     @cached_property
     def job_with_fields(self) -> Job:
@@ -95,65 +122,159 @@ class _Dispatch:
     def results(self) -> Iterator[Done]:
         workers = self.crew.gather()
         self._ready(workers)
-        self.executor.pids = [worker.pid for worker in workers]
+        self._staff(workers)
         try:
-            for worker in workers:
-                self._fill(worker)
-            while self.pending:
-                yield from self._collect(workers)
+            self._fill()
+            while self.pending or self.lost or self.returned:
+                yield from self._next_event()
+                self._fill()
         finally:
             for reference in self.pending:
                 ray.cancel(reference)
+            self.crew.keep(self.workers)
 
-    def _collect(self, workers: list[Worker]) -> Iterator[Done]:
-        ready, _ = ray.wait(list(self.pending), num_returns=1, timeout=BLOCK_SECONDS)
-        if not ready:
-            blocks = sorted(work.lo for _, work in self.pending.values())
-            raise ClusterError(f"no block finished within {BLOCK_SECONDS} s; in flight: blocks at {blocks}")
-        worker, work = self.pending.pop(ready[0])
-        try:
-            done = ray.get(ready[0], timeout=FETCH_SECONDS)
-        except _LOST as error:
-            self._replace(workers, worker, work, error)
-            return
-        except RayTaskError as error:
-            raise _cause(error) from error
-        worker.queue.remove(work)
-        self._fill(worker)
-        yield done
+    def _next_event(self) -> Iterator[Done]:
+        ready, _ = ray.wait([*self.pending, *self.lost, *self.arriving], num_returns=1, timeout=TICK_SECONDS)
+        for reference in ready:
+            if reference in self.pending:
+                yield from self._collect(self.pending[reference][0])
+            elif reference in self.lost:
+                self._judge(*self.lost.pop(reference), reference)
+            else:
+                self._welcome(*self.arriving.pop(reference))
+        self._end_overdue()
+        self._check_staff()
 
-    def _fill(self, worker: Worker) -> None:
-        while len(worker.queue) < IN_FLIGHT and (work := self._next()):
-            worker.queue.append(work)
-            self.pending[worker.actor.do.remote(worker.job, work)] = (worker, work)
+    # ---------------------------------------------------------------- work
+
+    def _fill(self) -> None:
+        for worker in self.workers:
+            while len(worker.queue) < IN_FLIGHT and (work := self._next()):
+                worker.give(work)
+                self.pending[self._call(worker, work)] = (worker, work)
 
     def _next(self) -> Work | None:
         return self.returned.popleft() if self.returned else next(self.blocks, None)
 
-    def _replace(self, workers: list[Worker], dead: Worker, work: Work, error: Exception) -> None:
-        """Put the blocks of a dead worker back and start another one. Only the block it worked on is charged."""
-        log.warning("worker %d died on block [%d, %d): %s", dead.pid, work.lo, work.hi, type(error).__name__)
-        running = dead.queue[0]
-        for reference in [r for r, (worker, _) in self.pending.items() if worker is dead]:
-            del self.pending[reference]
-        for lost in reversed(dead.queue):
-            self.returned.appendleft(replace(lost, attempt=self._next_attempt(lost)))
-        if _is_alive(dead.node):
-            self._charge(running, error)
-        workers.remove(dead)
-        workers.append(fresh := self.crew.replace(dead))
-        self._ready([fresh])
+    def _call(self, worker: Worker, work: Work) -> ray.ObjectRef:
+        if work.suspect is None:
+            return worker.actor.do.remote(worker.job, replace(work, pieces=max(work.pieces, self.pieces)))
+        is_alone = work.hi - work.lo == 1
+        return worker.actor.probe.remote(worker.job, work, _share(worker.node) if is_alone else None)
+
+    def _collect(self, worker: Worker) -> Iterator[Done]:
+        """Take what a worker has done. It works in order: if any of its calls is ready, so is the first."""
+        reference = next(r for r, (owner, _) in self.pending.items() if owner is worker)
+        _, work = self.pending.pop(reference)
+        try:
+            done = ray.get(reference, timeout=FETCH_SECONDS)
+        except _LOST as error:
+            self._lose(worker, error)
+        except RayTaskError as error:
+            if not isinstance(error.cause, BlockMemoryError):
+                raise _cause(error) from error
+            ray.kill(worker.actor, no_restart=False)  # nobody knows what else has failed in it
+            self._lose(worker, error)
+        else:
+            worker.finish()
+            self.in_vain = 0
+            yield from self._done(work, done)
+
+    def _done(self, work: Work, done: Done | float) -> Iterator[Done]:
+        if isinstance(done, Done):
+            self.patience.saw(done.receipt.seconds)
+            self.charges.done(work)
+            yield done
+        else:
+            self._return(self.charges.survived(work, done))
+
+    def _return(self, works: Iterable[Work]) -> None:
+        """Put blocks and probes back, under new names."""
+        for work in works:
+            self.n_attempts += 1
+            self.returned.append(replace(work, attempt=f"{work.attempt.split('.')[0]}.{self.n_attempts}"))
+
+    # ---------------------------------------------------------------- workers that are lost
+
+    def _lose(self, worker: Worker, error: Exception | None) -> None:
+        """Take back what a worker has not begun, and ask whether it died: that may take a while where its node did."""
+        running, *waiting = worker.queue
+        self.pending = {r: held for r, held in self.pending.items() if held[0] is not worker}
+        self._return(waiting)
+        self._staff([other for other in self.workers if other is not worker])
+        self.lost[worker.actor.where.remote()] = (worker, running, error)
+
+    def _judge(self, worker: Worker, work: Work, error: Exception | None, answer: ray.ObjectRef) -> None:
+        """What has become of a worker that was lost on some work."""
+        place, death = None, None
+        try:
+            place = ray.get(answer, timeout=FETCH_SECONDS)
+        except _LOST as told:
+            death = told
+        except RayTaskError as told:
+            ray.kill(worker.actor, no_restart=False)  # too far gone to say its name
+            death = told
+        if place and place.pid == worker.pid:  # it was out of reach
+            self._return([work])
+        else:
+            self._bury(worker, work, _cause_of_death(worker, error, death))
+        self._begin(worker.actor if place else self.crew.replace(worker.actor))
+
+    def _bury(self, worker: Worker, work: Work, cause: Cause) -> None:
+        self.executor.deaths[cause] += 1
+        log.warning("worker %d died on %s: %s", worker.pid, work, cause)
+        self._return(self.charges.died(work, cause))
+        if cause is Cause.MEMORY:
+            self.pieces = min(2 * self.pieces, MAX_PIECES)
+            self._count_in_vain(f"the memory of node {worker.node[:8]} is used up; free some, or use fewer --workers")
+
+    def _count_in_vain(self, why: str) -> None:
+        """One more died without having done anything. Whoever uses the memory up gets some time."""
+        self.in_vain += 1
+        if self.in_vain > MAX_IN_VAIN:
+            raise ClusterError(f"{self.in_vain} workers died one after the other: {why}")
+        time.sleep(min(2**self.in_vain - 2, LONGEST_PAUSE))
+
+    def _end_overdue(self) -> None:
+        for worker in [worker for worker in self.workers if worker.queue]:
+            limit = self.patience.limit(worker.queue[0], self.charges.seconds(worker.queue[0]))
+            if time.monotonic() - worker.since > limit:
+                log.warning("worker %d is ended: %s takes more than %.0f s", worker.pid, worker.queue[0], limit)
+                ray.kill(worker.actor, no_restart=False)
+                self._lose(worker, None)
+
+    # ---------------------------------------------------------------- workers that come
+
+    def _begin(self, actor: Any) -> None:
+        """Let an actor say where it is, look for the panel and load the kernels."""
+        fields = self.bound.panel.fields
+        calls = [actor.where.remote()]
+        calls += [actor.sees.remote(fields)] if isinstance(fields, MappedFields) else []
+        calls.append(actor.warm.remote(self.kernels))
+        self.arriving[calls[-1]] = (actor, calls)
+
+    def _welcome(self, actor: Any, calls: list[ray.ObjectRef]) -> None:
+        try:
+            place, *sees, _ = ray.get(calls, timeout=FETCH_SECONDS)
+        except RayTaskError as error:
+            raise _cause(error) from error
+        except _LOST as error:
+            self._count_in_vain(f"the last while it started: {error}")
+            self._begin(self.crew.replace(actor))
+            return
+        worker = worker_at(place, actor)
+        worker.job = self.job if all(sees) else self.job_with_fields
+        self._staff([*self.workers, worker])
+
+    def _staff(self, workers: list[Worker]) -> None:
+        self.workers = workers
         self.executor.pids = [worker.pid for worker in workers]
-        self._fill(fresh)
 
-    def _next_attempt(self, work: Work) -> str:
-        self.n_attempts += 1
-        return f"{work.attempt.split('.')[0]}.{self.n_attempts}"
-
-    def _charge(self, work: Work, error: Exception) -> None:
-        self.deaths[work.lo] = self.deaths.get(work.lo, 0) + 1
-        if self.deaths[work.lo] >= MAX_DEATHS:
-            raise EvaluationError(f"block [{work.lo}, {work.hi}) killed {MAX_DEATHS} workers; last: {error}") from error
+    def _check_staff(self) -> None:
+        if self.workers:
+            self.staffed = time.monotonic()
+        elif time.monotonic() - self.staffed > JOIN_SECONDS:
+            raise ClusterError(f"all workers are lost, and none has come back within {JOIN_SECONDS} s")
 
     def _ready(self, workers: list[Worker]) -> None:
         """Tell each where its job is. The first worker on each node compiles the kernels, the others find them in the
@@ -168,8 +289,23 @@ class _Dispatch:
         answers([worker.actor.warm.remote(self.kernels) for worker in workers])
 
 
+def _cause_of_death(worker: Worker, *errors: Exception | None) -> Cause:
+    """errors : of its last call, None if it was killed for it, and of asking how it is."""
+    if any(getattr(error, "preempted", False) for error in errors) or not _is_alive(worker.node):
+        return Cause.NODE
+    if errors[0] is None:
+        return Cause.TIMEOUT
+    return Cause.MEMORY if any(isinstance(error, OutOfMemoryError) for error in errors) else Cause.CRASHED
+
+
 def _is_alive(node: str) -> bool:
     return any(known["NodeID"] == node and known["Alive"] for known in ray.nodes())
+
+
+def _share(node: str) -> int | None:
+    """Bytes of a node's memory for each of its CPUs."""
+    resources = next((known["Resources"] for known in ray.nodes() if known["NodeID"] == node), {})
+    return int(resources["memory"] / resources.get("CPU", 1)) if "memory" in resources else None
 
 
 def _cause(error: RayTaskError) -> Exception:

@@ -1,26 +1,43 @@
-"""What a worker does with one block: evaluate, encode, write once under its final name, hand back a receipt."""
+"""What a worker does with one block: evaluate, encode, write once under its final name, hand back a receipt.
+
+Where memory runs out the block is evaluated in twice as many pieces, one after the other, with half the cache; its file
+is the same to the last bit.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, closing, nullcontext
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from traceback import clear_frames
 from types import TracebackType
 
 import pyarrow as pa
 
 from forge_ray.engine import BoundPlan, Cache, Tally, evaluate
-from forge_ray.errors import EvaluationError, ForgeRayError
+from forge_ray.errors import BlockMemoryError, EvaluationError, ForgeRayError
 from forge_ray.store import OutcomeStore, Part, Receipt, encode_part, write_part
 
+log = logging.getLogger(__name__)
+
 ROWS = "rows"
+MAX_PIECES = 64
+WATCH_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Work:
     """One block to do. `attempt` makes the file's name unique; `run_dir` is where the store says.
 
-    outcomes : the file of what paths came to in other runs, None where looking up would not pay.
+    outcomes : the file of what paths came to in other runs, None where looking up would not pay. pieces : into which it
+    is cut, with as small a part of the cache. lost : branches to leave out, with the status that their rows get.
+    suspect : of a probe (see `suspects`), the first branch of the block that it is a part of.
     """
 
     lo: int
@@ -28,6 +45,19 @@ class Work:
     attempt: str
     run_dir: str
     outcomes: str | None = None
+    pieces: int = 1
+    lost: tuple[tuple[int, str], ...] = ()
+    suspect: int | None = None
+
+    def __str__(self) -> str:
+        return f"block [{self.lo}, {self.hi})"
+
+    def cut(self, pieces: int) -> list[tuple[int, int]]:
+        """Ranges of branches, as equal as can be, none empty."""
+        n = self.hi - self.lo
+        pieces = min(pieces, n)
+        bounds = [self.lo + n * k // pieces for k in range(pieces + 1)]
+        return list(pairwise(bounds))
 
 
 @dataclass(frozen=True)
@@ -39,7 +69,8 @@ class Done:
 
 
 class naming_block:  # noqa: N801 — reads as the statement it is
-    """Inside, any error that is not ours becomes an `EvaluationError` that names the block."""
+    """Inside, any error that is not ours becomes an `EvaluationError` that names the block; a `BlockMemoryError` if
+    memory ran out."""
 
     def __init__(self, work: Work):
         self.work = work
@@ -50,21 +81,74 @@ class naming_block:  # noqa: N801 — reads as the statement it is
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(error, Exception) and not isinstance(error, ForgeRayError):
             where = "; ".join(getattr(error, "__notes__", []))
-            text = f"block [{self.work.lo}, {self.work.hi}): {type(error).__name__}: {error}"
-            raise EvaluationError(f"{text} ({where})" if where else text) from error
+            text = f"{self.work}: {type(error).__name__}: {error}"
+            named = EvaluationError
+            if isinstance(error, MemoryError):
+                clear_frames(trace)
+                named = BlockMemoryError
+            raise named(f"{text} ({where})" if where else text) from error
 
 
 def do(work: Work, bound: BoundPlan, cache: Cache) -> Done:
     """Evaluate one block and write the rows that the run keeps."""
     tally = Tally()
     with tally.stage("other"):
-        with naming_block(work), _outcomes(work) as outcomes:
-            table = evaluate(bound, work.lo, work.hi, cache, tally, outcomes)
+        table = _evaluated(work, bound, cache, tally)
         counts = _counts(table)
         with tally.stage("encode"):
             part, payload = _write(work, table.filter(table["passed"]) if bound.keep == "passing" else table)
     seconds = tally.us.total() / 1e6
     return Done(Receipt(work.lo, work.hi, (part,), counts | tally.counts(), seconds), payload)
+
+
+def probe(work: Work, bound: BoundPlan, cache: Cache, memory: int | None = None) -> float:
+    """Evaluate branches and keep nothing of it; seconds that it took. memory : bytes that it may take besides what this
+    process has already; more ends the process."""
+    began = time.perf_counter()
+    with nullcontext() if memory is None else _at_most(memory):
+        _evaluated(work, bound, cache, Tally())
+    return time.perf_counter() - began
+
+
+def _evaluated(work: Work, bound: BoundPlan, cache: Cache, tally: Tally) -> pa.Table:
+    pieces, lost = work.pieces, dict(work.lost)
+    with naming_block(work), _outcomes(work) as outcomes:
+        while True:
+            share = cache.cut(pieces)
+            try:
+                return pa.concat_tables(
+                    [evaluate(bound, lo, hi, share, tally, outcomes, lost) for lo, hi in work.cut(pieces)]
+                )
+            except MemoryError as error:
+                clear_frames(error.__traceback__)  # they hold what did not suffice
+                if pieces >= min(MAX_PIECES, work.hi - work.lo):
+                    raise
+                pieces *= 2
+                log.warning("%s: memory ran out; once more in %d pieces", work, pieces)
+
+
+@contextmanager
+def _at_most(memory: int) -> Iterator[None]:
+    """End this process if its own memory grows by more than that inside. What it only reserves is none: allocators take
+    a GiB at once."""
+    limit, ended = _own_bytes() + memory, threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(WATCH_SECONDS):
+            if _own_bytes() > limit:
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _own_bytes() -> int:
+    """Memory of this process that is no file."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 def _outcomes(work: Work) -> AbstractContextManager[OutcomeStore | None]:

@@ -14,7 +14,7 @@ import ray
 
 from forge_ray.cluster.code import running_code
 from forge_ray.cluster.jobs import Job
-from forge_ray.cluster.work import Done, Work, do
+from forge_ray.cluster.work import Done, Work, do, probe
 from forge_ray.data import MappedFields
 from forge_ray.engine import BoundPlan, Cache, Tally, warm_kernels
 
@@ -73,6 +73,10 @@ class BlockWorker:
         self.tally.add(Tally.read(done.receipt.counts))
         self.blocks += 1
         return done
+
+    def probe(self, job: Job, work: Work, memory: int | None) -> float:
+        """Whether this process survives some branches, see `work.probe`."""
+        return probe(work, self.jobs.get(job.key, job.open), self.cache, memory)
 
     def report(self) -> Report:
         return Report(

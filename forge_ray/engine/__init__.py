@@ -12,6 +12,7 @@ from forge_ray.engine.flips import Flip, flips_at
 from forge_ray.engine.kernel_cache import KernelCache, kernel_cache
 from forge_ray.engine.known import KnownOutcomes
 from forge_ray.engine.neighbours import how_neighbours_run
+from forge_ray.engine.outcomes import LOST
 from forge_ray.engine.plane import PlaneRows, plane_rows
 from forge_ray.engine.rows import FIXED_COLUMNS, METRIC_COLUMNS, dimensions, schema
 from forge_ray.engine.single import BranchBars, branch_bars
@@ -21,6 +22,7 @@ from forge_ray.kernels.compile import cache_folder
 
 __all__ = [
     "FIXED_COLUMNS",
+    "LOST",
     "METRIC_COLUMNS",
     "BoundPlan",
     "BranchBars",

@@ -15,7 +15,7 @@ The sums are integers, so the numbers of a branch depend on (plan, data, branch 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -28,7 +28,7 @@ from forge_ray.engine.holdings import missed_counts
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
 from forge_ray.engine.known import KnownOutcomes, recalled
 from forge_ray.engine.neighbours import Neighbours
-from forge_ray.engine.outcomes import Outcomes, finalized, joined, not_simulated
+from forge_ray.engine.outcomes import Outcomes, finalized, joined, not_evaluated, not_simulated
 from forge_ray.engine.planes import Planes, planes_of
 from forge_ray.engine.rows import Part, rows_of
 from forge_ray.engine.simulation import STRETCH, simulated
@@ -56,17 +56,19 @@ from forge_ray.tree.domains import CUSTOM
 
 
 def evaluate(
-    bound: BoundPlan, lo: int, hi: int, cache: Cache, tally: Tally | None = None, known: KnownOutcomes | None = None
-) -> pa.Table:
+    bound: BoundPlan, lo: int, hi: int, cache: Cache, tally: Tally | None = None, known: KnownOutcomes | None = None,
+    lost: Mapping[int, str] | None = None,
+) -> pa.Table:  # fmt: skip
     """Rows of the admitted branches in ``[lo, hi)``, in branch order.
 
     tally : counts what it cost. known : outcomes of paths that other runs have simulated, where that is dear.
+    lost : branches that are left out, with the status of `LOST` that their rows get.
     """
     tally = tally or Tally()
     evaluator = Evaluator(bound.plan, bound.panel, cache.counting(tally))
     parts = []
     for term, branches, digits in _terms(bound, lo, hi):
-        parts.append(Part(term, branches, digits, _evaluate_term(bound, evaluator, term, digits, known)))
+        parts.append(Part(term, branches, digits, _evaluate_but(lost, bound, evaluator, term, branches, digits, known)))
     with tally.stage("rows"):
         return rows_of(bound, parts)
 
@@ -79,6 +81,23 @@ def _terms(bound: BoundPlan, lo: int, hi: int) -> Iterator[tuple[Term, np.ndarra
             branches = branches[space.admits(term, branches)]
         if len(branches):
             yield term, branches, space.digits(term, branches)
+
+
+def _evaluate_but(
+    lost: Mapping[int, str] | None, bound: BoundPlan, evaluator: Evaluator, term: Term, branches: np.ndarray,
+    digits: np.ndarray, known: KnownOutcomes | None,
+) -> Outcomes:  # fmt: skip
+    """What branches of one tree come to, those that are lost left out."""
+    if not lost:
+        return _evaluate_term(bound, evaluator, term, digits, known)
+    is_lost, parts = np.isin(branches, [*lost]), []
+    if is_lost.any():
+        statuses = [lost[branch] for branch in branches[is_lost].tolist()]
+        parts.append((np.flatnonzero(is_lost), not_evaluated(statuses)))
+    if not is_lost.all():
+        left = np.flatnonzero(~is_lost)
+        parts.append((left, _evaluate_term(bound, evaluator, term, digits[left], known)))
+    return joined(len(branches), parts)
 
 
 def _evaluate_term(

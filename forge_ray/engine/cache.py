@@ -28,6 +28,10 @@ class Cache:
         """The same cache, for a thread that counts what it asks of it."""
         return Cache(self.limit_bytes, tally, self._kept)
 
+    def cut(self, parts: int) -> Cache:
+        """The same cache, which is brought down to a part of its limit by what is put in."""
+        return Cache(self.limit_bytes // parts, self.tally, self._kept)
+
     @property
     def n_bytes(self) -> int:
         return self._kept.n_bytes

@@ -14,16 +14,20 @@ from forge_ray.engine.pruning import BEFORE
 from forge_ray.kernels import finalize
 from forge_ray.kernels.accounting import PATH
 
+LOST = {"crashed": -2, "timeout": -3}
+"""The ends of branches that cannot be evaluated, by their status: they kill the process, or do not end."""
+
 
 @dataclass(frozen=True)
 class Outcomes:
     """Of n branches, m of them distinct.
 
     metrics : (n_segments, n_metrics, m) in the order of the finalizer, NaN where undefined. paths : (m, 2) int64 hash
-    of the position path. ends : (m,) 0 if every day is done, else the last decision + 1, `BEFORE` if none is.
+    of the position path. ends : (m,) 0 if every day is done, else the last decision + 1, `BEFORE` if none is, one of
+    `LOST` if there is no way to tell.
     why : (m,) bits of the reasons to stop there, see `Pruning`. of : (n,) which of the m each branch has.
 
-    Metrics and paths of branches that stopped mean nothing; they are NaN and 0.
+    Metrics and paths of branches that stopped or are lost mean nothing; they are NaN and 0.
     """
 
     metrics: np.ndarray
@@ -57,8 +61,18 @@ def done(metrics: np.ndarray, paths: np.ndarray, of: np.ndarray) -> Outcomes:
 def not_simulated(why: np.ndarray) -> Outcomes:
     """Of branches that have stopped before; why : (n,) as in `Outcomes`."""
     distinct, _, of = distinct_numbers(why)
-    metrics = np.full((len(SEGMENTS), len(finalize.COLUMNS), len(distinct)), np.nan)
-    return Outcomes(metrics, np.zeros((len(distinct), 2), np.int64), np.full(len(distinct), BEFORE), distinct, of)
+    return _without_metrics(np.full(len(distinct), BEFORE), distinct, of)
+
+
+def not_evaluated(statuses: Sequence[str]) -> Outcomes:
+    """Of branches that cannot be, with these statuses of `LOST`."""
+    ends = np.array([LOST[status] for status in statuses], np.int64)
+    return _without_metrics(ends, np.zeros(len(ends), np.int64), np.arange(len(ends)))
+
+
+def _without_metrics(ends: np.ndarray, why: np.ndarray, of: np.ndarray) -> Outcomes:
+    metrics = np.full((len(SEGMENTS), len(finalize.COLUMNS), len(ends)), np.nan)
+    return Outcomes(metrics, np.zeros((len(ends), 2), np.int64), ends, why, of)
 
 
 def paths_of(sums: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from forge_ray.catalog import METRICS, SEGMENTS
 from forge_ray.engine.bind import BoundPlan
 from forge_ray.engine.distinct import distinct_numbers, distinct_rows
-from forge_ray.engine.outcomes import Outcomes, joined
+from forge_ray.engine.outcomes import LOST, Outcomes, joined
 from forge_ray.kernels import finalize
 from forge_ray.tree import Axis, Grid, Neighbourhood, Space, Term
 
@@ -113,7 +113,10 @@ def _binary(paths: np.ndarray, is_null: np.ndarray) -> pa.Array:
 
 
 def _status(bound: BoundPlan, ends: np.ndarray) -> pa.Array:
-    return pa.array(["ok", bound.pruning.status], pa.string()).take(pa.array((ends != 0).astype(np.int8)))
+    which = (ends != 0).astype(np.int8)
+    for k, end in enumerate(LOST.values(), 2):
+        which[ends == end] = k
+    return pa.array(["ok", bound.pruning.status, *LOST], pa.string()).take(pa.array(which))
 
 
 def _stopped_on(bound: BoundPlan, ends: np.ndarray) -> pa.Array:
@@ -125,7 +128,8 @@ def _stopped_on(bound: BoundPlan, ends: np.ndarray) -> pa.Array:
 
 def _judged(bound: BoundPlan, outcomes: Outcomes) -> tuple[pa.Array, pa.Array]:
     """Names of the requirements that each outcome misses, joined by "; ", and whether it misses none; an undefined
-    metric misses its requirement. Of one that stopped early: why it did."""
+    metric misses its requirement. Of one that stopped early: why it did. One that is lost misses none and has not
+    passed."""
     requirements, reasons, stopped = bound.requirements, bound.pruning.reasons, outcomes.ends != 0
     missed = np.empty((len(stopped), len(requirements) + len(reasons)), bool)
     for k, requirement in enumerate(requirements):
@@ -135,4 +139,4 @@ def _judged(bound: BoundPlan, outcomes: Outcomes) -> tuple[pa.Array, pa.Array]:
     distinct, same_as = distinct_rows(missed)
     names = np.array([*map(str, requirements), *reasons], object)
     failed = pa.array(["; ".join(names[row]) for row in missed[distinct]], pa.string())
-    return failed.take(pa.array(same_as)), pa.array(~missed.any(axis=1))
+    return failed.take(pa.array(same_as)), pa.array(~missed.any(axis=1) & ~np.isin(outcomes.ends, [*LOST.values()]))

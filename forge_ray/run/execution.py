@@ -77,7 +77,8 @@ class Progress:
 class Result:
     """What a run ended with; `computed` branches were evaluated by this call, the others were there already.
 
-    distinct : position paths of branches that did not stop early. cost : of the run, whoever computed it.
+    distinct : position paths of branches that did not stop early. crashed, timeout : branches that killed their workers
+    or did not end. cost : of the run, whoever computed it.
     """
 
     run_id: str
@@ -88,6 +89,8 @@ class Result:
     passed: int
     pruned: int
     stopped: int
+    crashed: int
+    timeout: int
     seconds: float
     status: str
     cost: Cost
@@ -218,6 +221,8 @@ def execute(
             passed=summary["passed"],
             pruned=summary.get("pruned", 0),
             stopped=summary.get("stopped", 0),
+            crashed=summary.get("crashed", 0),
+            timeout=summary.get("timeout", 0),
             seconds=round(time.perf_counter() - began, 3),
             status="done",
             cost=cost_of(store),

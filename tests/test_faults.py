@@ -1,0 +1,327 @@
+"""What workers may suffer: branches that kill them or hang, `kill -9`, the loss of a node, too little memory.
+
+The campaigns, each for itself: ``python -m pytest --campaign tests/test_faults.py -k`` with ``poison_branches``,
+``killed_while``, or ``node_that``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from poison import plant
+from ray.cluster_utils import Cluster
+from test_ray import CACHE, JOB, rows
+
+from forge_ray.cluster import work as working
+from forge_ray.cluster.local import LocalExecutor
+from forge_ray.cluster.patience import LEAST_SECONDS, Patience
+from forge_ray.cluster.ray_executor import RayExecutor
+from forge_ray.cluster.suspects import MAX_LOST, MAX_TRIALS, PIECES, Cause, Charges
+from forge_ray.cluster.work import Work, do, probe
+from forge_ray.engine import METRIC_COLUMNS, Cache
+from forge_ray.errors import BlockMemoryError, EvaluationError
+from forge_ray.run import Prepared, Progress, execute, prepare
+from forge_ray.sweep import parse_job
+
+STORE_BYTES, SHARE_BYTES = 80 * 2**20, 256 * 2**20
+SMALL = JOB | {"axes": {"n": "2..9", "low": "20..60 by 2", "stock": ["AAPL", "MSFT"], "calm": [0.8, 1.2, 1.6]}}
+LARGE = JOB | {"axes": {**JOB["axes"], "n": "2..42", "calm": [round(0.6 + 0.1 * k, 1) for k in range(20)]}}
+Rounds = Callable[[int, int], int]
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Prepared:
+    return prepare(parse_job(JOB))
+
+
+@pytest.fixture(scope="module")
+def expected(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    return clean(prepared, tmp_path_factory.mktemp("clean"))
+
+
+def clean(prepared: Prepared, folder: Path) -> pl.DataFrame:
+    return rows(Path(execute(prepared, LocalExecutor(1, CACHE), folder).path))
+
+
+# ---------------------------------------------------------------- what deaths are charged to
+
+
+def run_down(poison: dict[int, Cause], block: Work, charges: Charges) -> tuple[Work, Counter[Cause]]:
+    """A block as a worker does it that dies of every poison; how it is done at last, and the deaths."""
+    queue, deaths = deque([block]), Counter[Cause]()
+    while True:
+        work = queue.popleft()
+        met = [poison[b] for b in sorted(poison) if work.lo <= b < work.hi and b not in dict(work.lost)]
+        if met:
+            deaths[met[0]] += 1
+            queue.extend(charges.died(work, met[0]))
+        elif work.suspect is None:
+            assert not queue
+            charges.done(work)
+            return work, deaths
+        else:
+            queue.extend(charges.survived(work, 0.01))
+
+
+@pytest.mark.parametrize("size", [1, 2, 31, 33, 1000, 16_384])
+@pytest.mark.parametrize("n_poison", [1, 2, 7])
+def test_a_block_is_searched_to_the_very_branches(size: int, n_poison: int):
+    rng = random.Random(size + n_poison)
+    lo = 5 * size
+    poison = {
+        b: rng.choice([Cause.CRASHED, Cause.TIMEOUT]) for b in rng.sample(range(lo, lo + size), min(n_poison, size))
+    }
+    done, deaths = run_down(poison, Work(lo, lo + size, "1", ""), Charges())
+    assert dict(done.lost) == {b: cause.value for b, cause in poison.items()}
+    assert (done.lo, done.hi, done.suspect) == (lo, lo + size, None)
+    assert deaths.total() <= 2 + len(poison) * 5, "a death costs seconds"
+
+
+def test_the_first_death_only_halves_a_block():
+    block = Work(0, 100, "1", "")
+    charges = Charges()
+    assert charges.died(block, Cause.CRASHED) == [replace(block, pieces=2)]
+    assert len(charges.died(block, Cause.CRASHED)) == PIECES
+    assert len(Charges().died(block, Cause.TIMEOUT)) == PIECES, "that it hangs is no chance"
+
+
+def test_the_loss_of_a_node_is_charged_to_nobody():
+    charges, block = Charges(), Work(0, 100, "1", "")
+    for _ in range(1000):
+        assert charges.died(block, Cause.NODE) == [block]
+    first, *_ = charges.died(block, Cause.TIMEOUT)
+    for _ in range(1000):
+        assert charges.died(first, Cause.NODE) == [first]
+
+
+def test_memory_that_is_used_up_accuses_no_branch():
+    charges = Charges()
+    (first, *rest) = charges.died(Work(0, PIECES, "1", ""), Cause.TIMEOUT)
+    for _ in range(1000):
+        assert charges.died(first, Cause.MEMORY) == [first]
+    for work in (first, *rest[:-1]):
+        assert charges.survived(work, 0.01) == []
+    (verdict,) = charges.survived(rest[-1], 0.01)
+    assert verdict.lost == () and verdict.pieces == PIECES
+    assert charges.seconds(verdict) == pytest.approx(0.01 * PIECES)
+
+
+def test_where_everything_kills_the_branches_are_not_blamed():
+    with pytest.raises(EvaluationError, match=r"block \[0, 2000\) kills its workers, and so did each of 32 parts"):
+        run_down(dict.fromkeys(range(2000), Cause.CRASHED), Work(0, 2000, "1", ""), Charges())
+
+
+def test_a_block_that_kills_without_a_branch_that_does_is_named():
+    charges, block = Charges(), Work(0, 64, "1", "")
+    for _ in range(MAX_TRIALS):
+        for work in charges.died(block, Cause.TIMEOUT):
+            charges.survived(work, 0.01)
+    with pytest.raises(EvaluationError, match=r"block \[0, 64\) kills its workers, and none of its branches"):
+        charges.died(block, Cause.TIMEOUT)
+
+
+def test_a_run_that_loses_too_many_branches_stops():
+    poison = dict.fromkeys(range(MAX_LOST // 2, 2 * MAX_LOST), Cause.CRASHED)
+    with pytest.raises(EvaluationError, match="branches kill their workers or do not end"):
+        run_down(poison, Work(0, 2 * MAX_LOST, "1", ""), Charges())
+
+
+def test_patience_follows_what_is_predicted_seen_and_probed(prepared: Prepared):
+    block = Work(0, 1000, "1", "")
+    patience = Patience(prepared.bound, None)
+    first = patience.limit(block, 0.0)
+    assert LEAST_SECONDS < first < patience.limit(replace(block, hi=9000), 0.0)
+    patience.saw(100.0)
+    assert patience.limit(block, 0.0) == LEAST_SECONDS + 2000
+    assert patience.limit(block, 300.0) == LEAST_SECONDS + 6000
+    assert Patience(prepared.bound, 7.5).limit(block, 300.0) == 7.5
+
+
+# ---------------------------------------------------------------- too little memory, in one process
+
+
+def written(folder: Path, work: Work, prepared: Prepared) -> bytes:
+    (folder / "rows").mkdir(parents=True)
+    done = do(replace(work, run_dir=str(folder)), prepared.bound, Cache(CACHE))
+    return (folder / done.receipt.parts[0].path).read_bytes()
+
+
+def test_a_block_in_pieces_has_the_same_file(prepared: Prepared, tmp_path: Path):
+    work = Work(100, 1100, "1", "")
+    assert work.cut(3) == [(100, 433), (433, 766), (766, 1100)]
+    assert Work(0, 2, "1", "").cut(32) == [(0, 1), (1, 2)]
+    whole = written(tmp_path / "whole", work, prepared)
+    for pieces in (2, 7, PIECES):
+        assert written(tmp_path / str(pieces), replace(work, pieces=pieces), prepared) == whole
+
+
+def test_a_block_is_halved_until_memory_suffices(prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    work, asked = Work(0, 1000, "1", ""), []
+    whole, evaluate = written(tmp_path / "whole", work, prepared), working.evaluate
+
+    def short(bound: Any, lo: int, hi: int, cache: Cache, *rest: Any) -> Any:
+        asked.append((hi - lo, cache.limit_bytes))
+        if hi - lo > 300:
+            raise MemoryError(f"{hi - lo} branches")
+        return evaluate(bound, lo, hi, cache, *rest)
+
+    monkeypatch.setattr(working, "evaluate", short)
+    assert written(tmp_path / "short", work, prepared) == whole
+    assert asked == [(1000, CACHE), (500, CACHE // 2), *[(250, CACHE // 4)] * 4]
+
+
+def test_memory_that_never_suffices_is_an_error_that_names_the_block(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(working, "evaluate", never)
+    with pytest.raises(BlockMemoryError, match=r"block \[7, 8\): MemoryError: none"):
+        probe(Work(7, 8, "1", ""), prepared.bound, Cache(CACHE))
+
+
+def test_a_branch_alone_may_not_take_more_than_its_share(prepared: Prepared, monkeypatch: pytest.MonkeyPatch):
+    ended = threading.Event()
+    monkeypatch.setattr(working, "evaluate", lambda *rest: [np.ones(2**24), ended.wait(0.5), never()])
+    monkeypatch.setattr(os, "_exit", lambda code: ended.set())
+    for share, is_too_much in ((2**28, False), (2**26, True)):
+        ended.clear()
+        with pytest.raises(BlockMemoryError):
+            probe(Work(7, 8, "1", ""), prepared.bound, Cache(CACHE), share)
+        assert ended.is_set() == is_too_much
+
+
+def never(*_: Any) -> None:
+    raise MemoryError("none")
+
+
+# ---------------------------------------------------------------- on a cluster of three nodes
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_memory_monitor_refresh_ms", "0")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        cluster = Cluster(initialize_head=True, head_node_args=node_args())
+        for _ in range(2):
+            cluster.add_node(**node_args())
+        yield cluster
+        cluster.shutdown()
+
+
+def node_args() -> dict[str, Any]:
+    return {"num_cpus": 1, "object_store_memory": STORE_BYTES, "memory": SHARE_BYTES, "include_dashboard": False}
+
+
+def executor_on(cluster: Cluster, block_seconds: float | None = None) -> RayExecutor:
+    return RayExecutor(3, CACHE, cluster.address, block_seconds=block_seconds)
+
+
+def check_poisoned(got: pl.DataFrame, clean: pl.DataFrame, statuses: dict[int, str]) -> None:
+    """Rows of a run with poison against those of one without."""
+    is_lost = pl.col("branch").is_in([*statuses])
+    assert got.filter(~is_lost).equals(clean.filter(~is_lost))
+    lost = got.filter(is_lost)
+    assert dict(lost.select("branch", "status").iter_rows()) == statuses
+    assert lost.select(METRIC_COLUMNS).null_count().row(0) == (len(statuses),) * len(METRIC_COLUMNS)
+    assert lost["path"].null_count() == len(statuses)
+    assert not lost["passed"].any() and set(lost["failed_requirements"]) == {""}
+    told = clean.columns[: clean.columns.index("path")]
+    assert lost.select(told).equals(clean.filter(is_lost).select(told))
+
+
+def test_poison_branches_are_found_and_the_others_are_as_ever(
+    cluster: Cluster, rounds: Rounds, landed: Counter[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    n = rounds(3, 20)
+    prepared = prepare(parse_job(SMALL if n == 3 else LARGE))
+    rng = random.Random(n)
+    kinds = ["segfault", "loop", "hog", "abort", "kill"]
+    poison = {b: kinds[k % 5] for k, b in enumerate(rng.sample(range(prepared.bound.plan.space.size), n))}
+    statuses = {b: "timeout" if kind == "loop" else "crashed" for b, kind in poison.items()}
+    expected = clean(prepared, tmp_path / "clean")
+    plant(monkeypatch, poison)
+    executor = executor_on(cluster, block_seconds=5 if n == 3 else 20)
+    result = execute(prepared, executor, tmp_path, block_size=PIECES if n == 3 else None)
+    check_poisoned(rows(Path(result.path)), expected, statuses)
+    assert (result.branches, result.computed) == (len(expected),) * 2
+    assert {"crashed": result.crashed, "timeout": result.timeout} == Counter(statuses.values())
+    again = execute(prepared, executor, tmp_path)
+    assert again.computed == 0 and again.crashed == result.crashed, "the rows are committed"
+    landed.update(poison.values())
+    assert executor.deaths[Cause.NODE] == 0
+
+
+def test_workers_killed_while_they_work_lose_and_double_nothing(
+    cluster: Cluster, prepared: Prepared, expected: pl.DataFrame, rounds: Rounds, landed: Counter[str],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+):  # fmt: skip
+    plant(monkeypatch, {}, seconds=0.1)
+    n, per_run, rng = rounds(10, 300), 10, random.Random(1)
+    for k in range(n // per_run):
+        executor, killed = executor_on(cluster), list[int]()
+
+        def kill(progress: Progress, executor: RayExecutor = executor, killed: list[int] = killed) -> None:
+            there = [pid for pid in executor.pids if pid not in killed]
+            if there and len(killed) < per_run and progress.branches < 0.9 * progress.total:
+                os.kill(pid := rng.choice(there), signal.SIGKILL)
+                killed.append(pid)
+
+        result = execute(prepared, executor, tmp_path / str(k), block_size=96, on_progress=kill)
+        assert rows(Path(result.path)).equals(expected)
+        assert result.crashed == 0 and len(killed) == per_run
+        assert executor.deaths == {Cause.CRASHED: per_run}, "each landed on a block"
+        landed["killed on a block"] += executor.deaths[Cause.CRASHED]
+
+
+def test_a_node_that_is_lost_is_noticed_and_charged_to_no_block(
+    cluster: Cluster, prepared: Prepared, expected: pl.DataFrame, rounds: Rounds, landed: Counter[str],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+):  # fmt: skip
+    plant(monkeypatch, {}, seconds=0.1)
+    for k in range(rounds(1, 20)):
+        node = [*cluster.worker_nodes][k % 2]
+        executor, removed = executor_on(cluster), list[float]()
+
+        def remove(progress: Progress, node: Any = node, removed: list[float] = removed) -> None:
+            if not removed and progress.branches > progress.total // 4:
+                removed.append(time.time())
+                cluster.remove_node(node, allow_graceful=False)
+
+        caplog.clear()
+        result = execute(prepared, executor, tmp_path / str(k), block_size=96, on_progress=remove)
+        assert rows(Path(result.path)).equals(expected)
+        assert executor.deaths == {Cause.NODE: 1} and result.crashed == 0
+        (noticed,) = [record.created for record in caplog.records if str(Cause.NODE) in record.getMessage()]
+        assert removed and noticed - removed[0] < 60
+        landed["node with a block"] += 1
+        landed["seconds until noticed"] += round(noticed - removed[0])
+        cluster.add_node(**node_args())
+
+
+def test_data_larger_than_the_object_store_work_and_it_is_said_before(
+    cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    prepared = prepare(parse_job(SMALL))
+    expected = clean(prepared, tmp_path / "clean")
+    bound = replace(prepared.bound)
+    object.__setattr__(bound, "ballast", np.arange(2 * STORE_BYTES // 8, dtype=np.float64))
+    told: list[str] = []
+    result = execute(
+        replace(prepared, bound=bound), executor_on(cluster), tmp_path, block_size=256,
+        on_progress=lambda progress: told.extend(r.getMessage() for r in caplog.records if not told),
+    )  # fmt: skip
+    assert rows(Path(result.path)).equals(expected)
+    assert f"the object store of a node holds {STORE_BYTES:,}: Ray spills" in told[0]
+    assert "the plan and its panel are 16" in told[0]
