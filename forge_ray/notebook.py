@@ -30,11 +30,13 @@ from forge_ray.run import (
     Progress,
     StepPlane,
     default_workers,
+    ended,
     execute,
     explain,
     prepare,
     session,
     sharpe_by_luck,
+    verdict_of,
 )
 from forge_ray.sweep import Sweep, parse_job, read_job
 from forge_ray.tree.builders import Draft
@@ -223,7 +225,7 @@ class Run(runs.Run):
     def _state(self) -> str:
         counts = self.store.counts()
         state = "finished" if self.store.finished else "not finished"
-        early = "".join(f", {counts[status]:,} {status} early" for status in ("pruned", "stopped") if status in counts)
+        early = "".join(f", {text}" for text in ended(self.without_metrics()))
         return f"{state}, {counts['branches']:,} branches{early}, {counts['passed']:,} passed"
 
 
@@ -232,10 +234,9 @@ class Branch(dict[str, Any]):
 
     def _repr_html_(self) -> str:
         rows = [[m.name, *(self._metric(segment, m.name) for segment in SEGMENTS)] for m in METRICS]
-        verdict = "passed" if self["passed"] else "failed " + "; ".join(self["failed_requirements"])
         values = ", ".join(f"{name} = {value}" for name, value in self["values"].items())
         told = self["changes"] or "as written" if "changes" in self else values
-        state = f"<div>{escape(f'{told}: {verdict}')}</div>"
+        state = f"<div>{escape(f'{told}: {verdict_of(self)}')}</div>"
         return _block(
             _title(f"branch {self['branch']}"), state, outline_html(self["tree"]), _table(["", *SEGMENTS], rows)
         )

@@ -6,13 +6,14 @@ The campaigns, each for itself: ``python -m pytest --campaign tests/test_faults.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,19 +25,23 @@ from poison import plant
 from ray.cluster_utils import Cluster
 from test_ray import CACHE, JOB, rows
 
+from forge_ray.cli import commands
+from forge_ray.cli.text import show_branch, show_result
 from forge_ray.cluster import work as working
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.cluster.patience import LEAST_SECONDS, Patience
 from forge_ray.cluster.ray_executor import RayExecutor
 from forge_ray.cluster.suspects import MAX_LOST, MAX_TRIALS, PIECES, Cause, Charges
-from forge_ray.cluster.work import Work, do, probe
-from forge_ray.engine import METRIC_COLUMNS, Cache
+from forge_ray.cluster.work import Done, Work, do, probe
+from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Cache
 from forge_ray.errors import BlockMemoryError, EvaluationError
-from forge_ray.run import Prepared, Progress, execute, prepare
+from forge_ray.report import write_report
+from forge_ray.run import Prepared, Progress, Run, execute, prepare
 from forge_ray.sweep import parse_job
 
 STORE_BYTES, SHARE_BYTES = 80 * 2**20, 256 * 2**20
 SMALL = JOB | {"axes": {"n": "2..9", "low": "20..60 by 2", "stock": ["AAPL", "MSFT"], "calm": [0.8, 1.2, 1.6]}}
+TINY = JOB | {"axes": {"n": "2..4", "low": "30..50 by 2", "stock": ["AAPL", "MSFT"], "calm": [0.8, 1.6]}}
 LARGE = JOB | {"axes": {**JOB["axes"], "n": "2..42", "calm": [round(0.6 + 0.1 * k, 1) for k in range(20)]}}
 Rounds = Callable[[int, int], int]
 
@@ -147,6 +152,74 @@ def test_patience_follows_what_is_predicted_seen_and_probed(prepared: Prepared):
     assert patience.limit(block, 0.0) == LEAST_SECONDS + 2000
     assert patience.limit(block, 300.0) == LEAST_SECONDS + 6000
     assert Patience(prepared.bound, 7.5).limit(block, 300.0) == 7.5
+
+
+# ---------------------------------------------------------------- their rows, and what is said of them
+
+
+class Losing(LocalExecutor):
+    """Leaves branches out as if their workers had died."""
+
+    def __init__(self, lost: dict[int, str]):
+        super().__init__(1, CACHE)
+        self.lost = lost
+
+    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Generator[Done]:
+        return super().run(bound, (replace(work, lost=tuple(self.lost.items())) for work in blocks))
+
+
+LOST = {0: "crashed", 1: "timeout", 40: "timeout", 41: "crashed", 42: "crashed"}
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        TINY,
+        TINY | {"require": {"is.max_drawdown": "<= 5%", "is.trades": ">= 10"}, "prune": True},
+        TINY | {"prune": "forge"},
+        TINY | {"execution": {"rebalance": "on_change"}},
+        TINY | {"where": ["n < 4 or low > 40"]},
+    ],
+    ids=["plain", "proofs", "forge", "by what is held", "holes"],
+)
+def test_rows_of_lost_branches_say_so_and_leave_the_others_alone(job: dict[str, Any], tmp_path: Path):
+    prepared = prepare(parse_job(job))
+    expected = clean(prepared, tmp_path / "clean")
+    lost = {branch: status for branch, status in LOST.items() if branch in expected["branch"]}
+    assert len(lost) >= 2
+    for size in (41, 64, 10_000):
+        folder = tmp_path / str(size)
+        result = execute(prepared, Losing(LOST), folder, block_size=size)
+        check_poisoned(rows(Path(result.path)), expected, lost)
+        assert {"crashed": result.crashed, "timeout": result.timeout} == Counter(lost.values())
+
+
+def test_what_is_said_of_lost_branches(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    result = execute(prepare(parse_job(TINY)), Losing(LOST), tmp_path)
+    show_result(result)
+    assert "branches, 3 crashed, 2 did not end in time, " in capsys.readouterr().out
+    with Run(result.path) as run:
+        found = run.branch(1)
+        assert (found["status"], found["passed"], found["path"]) == ("timeout", False, None)
+        assert set(found["nulls"].values()) == {"did not end in time"}
+        assert not run.store.verify()
+    show_branch(found)
+    assert "timeout, did not end in time, not judged; path not followed" in capsys.readouterr().out
+    commands.top(Path(result.path), by=None, n=3, where=None, as_json=False)
+    assert capsys.readouterr().out.endswith("without metrics: 3 crashed, 2 did not end in time\n")
+    commands.top(Path(result.path), by=None, n=3, where="status == 'crashed'", as_json=True)
+    assert json.loads(capsys.readouterr().out) == {
+        "by": "is_sharpe", "rows": [], "unranked": {"crashed": 3, "timeout": 2}
+    }  # fmt: skip
+    page = Path(write_report(Path(result.path)).path).read_text()
+    assert "<b>3</b> crashed" in page and "<b>2</b> did not end in time" in page
+
+
+def test_where_only_passing_branches_are_kept_lost_ones_are_counted(tmp_path: Path):
+    job = TINY | {"keep": "passing", "require": {"is.max_drawdown": "<= 60%"}}
+    result = execute(prepare(parse_job(job)), Losing(LOST), tmp_path)
+    assert (result.crashed, result.timeout) == (3, 2)
+    assert not set(rows(Path(result.path))["branch"]) & set(LOST)
 
 
 # ---------------------------------------------------------------- too little memory, in one process
@@ -285,12 +358,31 @@ def test_workers_killed_while_they_work_lose_and_double_nothing(
         landed["killed on a block"] += executor.deaths[Cause.CRASHED]
 
 
+def test_data_larger_than_the_object_store_work_and_it_is_said_before(
+    cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    prepared = prepare(parse_job(SMALL))
+    expected = clean(prepared, tmp_path / "clean")
+    bound = replace(prepared.bound)
+    object.__setattr__(bound, "ballast", np.arange(2 * STORE_BYTES // 8, dtype=np.float64))
+    told: list[str] = []
+    result = execute(
+        replace(prepared, bound=bound), executor_on(cluster), tmp_path, block_size=256,
+        on_progress=lambda progress: told.extend(r.getMessage() for r in caplog.records if not told),
+    )  # fmt: skip
+    assert rows(Path(result.path)).equals(expected)
+    assert f"the object store of a node holds {STORE_BYTES:,}: Ray spills" in told[0]
+    assert "the plan and its panel are 16" in told[0]
+
+
 def test_a_node_that_is_lost_is_noticed_and_charged_to_no_block(
     cluster: Cluster, prepared: Prepared, expected: pl.DataFrame, rounds: Rounds, landed: Counter[str],
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture,
 ):  # fmt: skip
     plant(monkeypatch, {}, seconds=0.1)
     for k in range(rounds(1, 20)):
+        if k:
+            cluster.add_node(**node_args())
         node = [*cluster.worker_nodes][k % 2]
         executor, removed = executor_on(cluster), list[float]()
 
@@ -307,21 +399,3 @@ def test_a_node_that_is_lost_is_noticed_and_charged_to_no_block(
         assert removed and noticed - removed[0] < 60
         landed["node with a block"] += 1
         landed["seconds until noticed"] += round(noticed - removed[0])
-        cluster.add_node(**node_args())
-
-
-def test_data_larger_than_the_object_store_work_and_it_is_said_before(
-    cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    prepared = prepare(parse_job(SMALL))
-    expected = clean(prepared, tmp_path / "clean")
-    bound = replace(prepared.bound)
-    object.__setattr__(bound, "ballast", np.arange(2 * STORE_BYTES // 8, dtype=np.float64))
-    told: list[str] = []
-    result = execute(
-        replace(prepared, bound=bound), executor_on(cluster), tmp_path, block_size=256,
-        on_progress=lambda progress: told.extend(r.getMessage() for r in caplog.records if not told),
-    )  # fmt: skip
-    assert rows(Path(result.path)).equals(expected)
-    assert f"the object store of a node holds {STORE_BYTES:,}: Ray spills" in told[0]
-    assert "the plan and its panel are 16" in told[0]

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from forge_ray.cluster.local import LocalExecutor
-from forge_ray.cluster.ray_executor import RayExecutor, ray
+from forge_ray.cluster.ray_executor import RayExecutor
 from forge_ray.data import CacheFolder, MappedFields, in_files
 from forge_ray.errors import EvaluationError
 from forge_ray.run import Prepared, Progress, Run, execute, prepare
@@ -171,17 +171,3 @@ def test_an_error_inside_a_block_is_fatal_and_names_it(prepared: Prepared, tmp_p
         execute(broken, RayExecutor(1, CACHE, **OPTIONS), tmp_path)
     with pytest.raises(EvaluationError, match=r"block \[0, "):
         execute(broken, LocalExecutor(1, CACHE), tmp_path)
-
-
-class Deadly(tuple):
-    """Requirements that kill the process that looks at them."""
-
-    def __len__(self) -> int:
-        os._exit(1)
-
-
-def test_a_block_that_kills_three_workers_stops_the_run_and_is_named(prepared: Prepared, tmp_path: Path):
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    deadly = replace(prepared, bound=replace(prepared.bound, requirements=Deadly()), run_id="deadly")
-    with pytest.raises(EvaluationError, match=r"block \[0, 2000\) killed 3 workers"):
-        execute(deadly, RayExecutor(1, CACHE, **OPTIONS), tmp_path, block_size=2000)

@@ -50,11 +50,13 @@ from forge_ray.tree import atoms_of, parse_tree
 
 def run(
     job: Path, settings: list[str], *, out: Path, local: bool, address: str | None, workers: int | None, fresh: bool,
-    take_over: bool, sink: str | None, as_json: bool,
+    take_over: bool, sink: str | None, block_timeout: float | None, as_json: bool,
 ) -> Result:  # fmt: skip
+    if local and block_timeout is not None:
+        raise InputError([Problem("--block-timeout", "threads of this process cannot be ended; leave out --local")])
     prepared = prepare(read_job(job, settings))
     text.note(text.plan_lines(explain_plan(prepared, default_workers(workers), CACHE_BYTES)))
-    executor = choose_executor(ray=not local, workers=workers, address=address)
+    executor = choose_executor(ray=not local, workers=workers, address=address, block_seconds=block_timeout)
     text.note([f"on {executor}"])
     with text.ProgressDisplay() as display, named_as_options("sink"):
         result = execute(
@@ -117,9 +119,11 @@ def top(path: Path, *, by: str | None, n: int, where: str | None, as_json: bool)
             metric, frame = run.metric(by), run.top(by, n, where)
         if not as_json:
             text.show_leaderboard(frame, metric, run.dimensions)
+            text.show_unranked(run)
             return
+        unranked = run.without_metrics()
     rows = [row | {"path": row["path"].hex()} for row in frame.to_dicts()]
-    print(jsontext.write({"by": metric, "rows": rows}))
+    print(jsontext.write({"by": metric, "rows": rows, "unranked": unranked}))
 
 
 @contextmanager

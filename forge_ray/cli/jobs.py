@@ -35,6 +35,9 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an existing run of this job away first.")] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help="Take the run from a driver that hangs.")] = False,
     sink: Annotated[str | None, typer.Option(help="sqlite: keep the rows in RUN/results.sqlite too.")] = None,
+    block_timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds after which a worker hangs; default by what is predicted.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if no branch passes.")] = False,
     settings: SetOption = [],
     as_json: JsonOption = False,
@@ -44,7 +47,7 @@ def run(
 
     result = commands.run(
         job, settings, out=out, local=local, address=address, workers=workers, fresh=fresh, take_over=take_over,
-        sink=sink, as_json=as_json,
+        sink=sink, block_timeout=block_timeout, as_json=as_json,
     )  # fmt: skip
     if strict and not result.passed:
         raise typer.Exit(3)

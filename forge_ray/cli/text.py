@@ -15,8 +15,8 @@ from rich.table import Table
 from forge_ray import jsontext
 from forge_ray.catalog import METRICS, SEGMENTS, metric_text
 from forge_ray.engine import METRIC_COLUMNS
+from forge_ray.run import ENDS, Result, Run, ended, sharpe_by_luck, verdict_of
 from forge_ray.run import Progress as Committed
-from forge_ray.run import Result, Run, sharpe_by_luck
 
 if TYPE_CHECKING:
     import polars as pl
@@ -127,8 +127,7 @@ def atom_lines(atoms: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def show_result(result: Result) -> None:
     """The leaderboard with the number of branches tried and what luck alone would show."""
-    counts = {"pruned": result.pruned, "stopped": result.stopped}
-    early = "".join(f"{n:,} {status} early, " for status, n in counts.items() if n)
+    early = "".join(f"{text}, " for text in ended({status: getattr(result, status) for status in ENDS}))
     did = f"{result.computed:,} computed" if result.computed else "nothing to compute, found finished"
     print(
         f"{result.branches:,} branches, {early}{result.distinct:,} distinct position paths, {result.passed:,} passed; "
@@ -151,6 +150,12 @@ def show_result(result: Result) -> None:
     if result.computed:
         print("\n".join(result.cost.lines()))
     print(f"run {result.path}")
+
+
+def show_unranked(run: Run) -> None:
+    """How many branches a leaderboard cannot have, and why; nothing without any."""
+    if found := ended(run.without_metrics()):
+        print(f"without metrics: {', '.join(found)}")
 
 
 def show_leaderboard(frame: pl.DataFrame, metric: str, dimensions: list[str], title: str = "") -> None:
@@ -196,9 +201,8 @@ def show_branch(report: Mapping[str, Any]) -> None:
     print(f"branch {report['branch']}", report.get("tree_name", ""))
     values = ", ".join(f"{name} = {_cell(name, value)}" for name, value in report["values"].items())
     print("  " + (report["changes"] or "as written" if "changes" in report else values))
-    verdict = "passed" if report["passed"] else "failed " + "; ".join(report["failed_requirements"])
     status = f"{report['status']} on {report['stopped_on']}" if report.get("stopped_on") else report["status"]
-    print(f"  {status}, {verdict}; path {report['path'] or 'not followed to its end'}")
+    print(f"  {status}, {verdict_of(report)}; path {report['path'] or 'not followed to its end'}")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("metric", *SEGMENTS):
         table.add_column(name, justify="left" if name == "metric" else "right")

@@ -274,7 +274,8 @@ class _Dispatch:
         if self.workers:
             self.staffed = time.monotonic()
         elif time.monotonic() - self.staffed > JOIN_SECONDS:
-            raise ClusterError(f"all workers are lost, and none has come back within {JOIN_SECONDS} s")
+            told = ", ".join(f"{n} by {cause}" for cause, n in self.executor.deaths.items())
+            raise ClusterError(f"all workers are lost ({told}), and none has come back within {JOIN_SECONDS} s")
 
     def _ready(self, workers: list[Worker]) -> None:
         """Tell each where its job is. The first worker on each node compiles the kernels, the others find them in the

@@ -21,12 +21,13 @@ from forge_ray.run.explanation import explain
 from forge_ray.run.look_ahead import TRUNCATED, LookAhead
 from forge_ray.run.needle import AROUND, needle
 from forge_ray.run.plane import StepPlane, check_archive, plane
-from forge_ray.run.reading import Run
+from forge_ray.run.reading import ENDS, Run, ended, verdict_of
 
 __all__ = [
     "AROUND",
     "BRANCH_CACHE_BYTES",
     "CACHE_BYTES",
+    "ENDS",
     "TOLERANCE",
     "TRUNCATED",
     "Audit",
@@ -49,6 +50,7 @@ __all__ = [
     "cost_of",
     "data_cache",
     "default_workers",
+    "ended",
     "execute",
     "explain",
     "explain_decision",
@@ -58,4 +60,5 @@ __all__ = [
     "session",
     "sharpe_by_luck",
     "tree_sweep",
+    "verdict_of",
 ]

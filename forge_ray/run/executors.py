@@ -25,11 +25,14 @@ def default_workers(workers: int | None) -> int:
     return workers or os.cpu_count() or 1
 
 
-def choose_executor(*, ray: bool, workers: int | None = None, address: str | None = None) -> Executor:
+def choose_executor(
+    *, ray: bool, workers: int | None = None, address: str | None = None, block_seconds: float | None = None
+) -> Executor:
     """Ray (the cluster at ``address`` or RAY_ADDRESS, else the pool of this machine, else an embedded cluster), or
     threads of this process.
 
-    workers : default one per CPU, on Ray one per CPU of the cluster.
+    workers : default one per CPU, on Ray one per CPU of the cluster. block_seconds : on Ray, after which a worker is
+    taken to hang.
     """
     if not ray:
         from forge_ray.cluster.local import LocalExecutor
@@ -37,7 +40,8 @@ def choose_executor(*, ray: bool, workers: int | None = None, address: str | Non
         return LocalExecutor(default_workers(workers), CACHE_BYTES)
     from forge_ray.cluster.ray_executor import RayExecutor
 
-    return RayExecutor(workers, CACHE_BYTES, address, crew=_pool_crew(workers, address))
+    crew = _pool_crew(workers, address)
+    return RayExecutor(workers, CACHE_BYTES, address, crew=crew, block_seconds=block_seconds)
 
 
 def _pool_crew(workers: int | None, address: str | None) -> Crew | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from forge_ray import jsontext
 from forge_ray.catalog import METRIC_BY_NAME, METRICS, SEGMENTS
-from forge_ray.engine import METRIC_COLUMNS, dimensions
+from forge_ray.engine import LOST, METRIC_COLUMNS, dimensions
 from forge_ray.errors import InputError, Problem, unknown
 from forge_ray.store import LocalStore
 from forge_ray.sweep import Sweep, parse_job
@@ -18,6 +18,15 @@ from forge_ray.tree import Where, fill, to_json
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+ENDS = {
+    "pruned": "pruned early",
+    "stopped": "stopped early",
+    "crashed": "crashed",
+    "timeout": "did not end in time",
+}
+"""In words, how branches without metrics ended, by status."""
 
 
 class Run:
@@ -68,6 +77,11 @@ class Run:
         conditions = [] if where is None else [_where(where, tuple(self.store.columns), self._text_columns())]
         predicate = _Both((*conditions, _PASSED)) if passing else next(iter(conditions), None)
         return self.store.best(metric, METRIC_BY_NAME[metric.partition("_")[2]].better == "high", n, predicate)
+
+    def without_metrics(self) -> dict[str, int]:
+        """How many branches ended without metrics, by status."""
+        counts = self.store.counts()
+        return {status: counts[status] for status in ENDS if counts.get(status)}
 
     def _text_columns(self) -> list[str]:
         swept = [name for name, values in self.spec["axes"].items() if isinstance(values[0], str)]
@@ -145,10 +159,22 @@ def _where(text: str, columns: tuple[str, ...], texts: list[str]) -> Where:
         raise InputError([Problem("where", str(error))]) from error
 
 
+def ended(counts: Mapping[str, int]) -> list[str]:
+    """In words, how many branches ended without metrics, of counts by status."""
+    return [f"{n:,} {ENDS[status]}" for status, n in counts.items() if n]
+
+
+def verdict_of(branch: Mapping[str, Any]) -> str:
+    """Whether a branch passed, and if not, why."""
+    if branch["status"] in LOST:
+        return f"{ENDS[branch['status']]}, not judged"
+    return "passed" if branch["passed"] else "failed " + "; ".join(branch["failed_requirements"])
+
+
 def reason_of_null(metric: str, row: Mapping[str, Any], segment: str) -> str:
     """Why a metric of a segment has no value; a function of the row."""
     if row["status"] != "ok":
-        return f"{row['status']} early"
+        return ENDS[row["status"]]
     value = {m.name: row[f"{segment}_{m.name}"] for m in METRICS}
     n = value["n_days"]
     if n == 0:

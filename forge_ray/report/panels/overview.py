@@ -10,7 +10,7 @@ import polars as pl
 from forge_ray.catalog import METRIC_BY_NAME, metric_text
 from forge_ray.report.panel import PERCENT_DIGITS, Panel, label, metric_label
 from forge_ray.report.subject import Subject
-from forge_ray.run import cost_of, sharpe_by_luck
+from forge_ray.run import ENDS, cost_of, sharpe_by_luck
 from forge_ray.tree import Axis, Grid
 
 MAX_VALUES = 12
@@ -37,7 +37,7 @@ def overview(subject: Subject) -> Panel:
         "distinct": subject.distinct,
         "keep_all": sweep.keep == "all",
         "has_all_paths": subject.run.has_all_paths,
-        "early": {status: counts[status] for status in ("pruned", "stopped") if counts.get(status)},
+        "ended": {ENDS[status]: n for status, n in subject.run.without_metrics().items()},
         "stored": len(subject.rows),
         "execution": _execution(subject),
         "split": _split(sweep.split.canonical()),
