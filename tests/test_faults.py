@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -373,6 +374,25 @@ def test_data_larger_than_the_object_store_work_and_it_is_said_before(
     assert rows(Path(result.path)).equals(expected)
     assert f"the object store of a node holds {STORE_BYTES:,}: Ray spills" in told[0]
     assert "the plan and its panel are 16" in told[0]
+
+
+def test_a_driver_that_was_held_up_takes_no_worker_for_hanging(
+    cluster: Cluster, prepared: Prepared, expected: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    executor, held_up = executor_on(cluster, block_seconds=900), list[int]()
+    monotonic = time.monotonic
+
+    def hold_up(progress: Progress) -> None:
+        if not held_up and progress.branches > progress.total // 2:
+            held_up.append(progress.branches)
+            time.sleep(3)  # all that is in flight is done
+            clock = SimpleNamespace(monotonic=lambda: monotonic() + 1000, sleep=time.sleep)
+            monkeypatch.setattr("forge_ray.cluster.ray_executor.time", clock)
+            monkeypatch.setattr("forge_ray.cluster.crew.time", clock)
+
+    result = execute(prepared, executor, tmp_path, block_size=512, on_progress=hold_up)
+    assert held_up[0] < len(expected) and not executor.deaths
+    assert rows(Path(result.path)).equals(expected)
 
 
 def test_a_node_that_is_lost_is_noticed_and_charged_to_no_block(

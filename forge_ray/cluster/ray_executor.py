@@ -164,7 +164,7 @@ class _Dispatch:
 
     def _collect(self, worker: Worker) -> Iterator[Done]:
         """Take what a worker has done. It works in order: if any of its calls is ready, so is the first."""
-        reference = next(r for r, (owner, _) in self.pending.items() if owner is worker)
+        reference = self._first_call(worker)
         _, work = self.pending.pop(reference)
         try:
             done = ray.get(reference, timeout=FETCH_SECONDS)
@@ -179,6 +179,9 @@ class _Dispatch:
             worker.finish()
             self.in_vain = 0
             yield from self._done(work, done)
+
+    def _first_call(self, worker: Worker) -> ray.ObjectRef:
+        return next(reference for reference, (owner, _) in self.pending.items() if owner is worker)
 
     def _done(self, work: Work, done: Done | float) -> Iterator[Done]:
         if isinstance(done, Done):
@@ -238,10 +241,14 @@ class _Dispatch:
     def _end_overdue(self) -> None:
         for worker in [worker for worker in self.workers if worker.queue]:
             limit = self.patience.limit(worker.queue[0], self.charges.seconds(worker.queue[0]))
-            if time.monotonic() - worker.since > limit:
+            if time.monotonic() - worker.since > limit and not self._has_answered(worker):
                 log.warning("worker %d is ended: %s takes more than %.0f s", worker.pid, worker.queue[0], limit)
                 ray.kill(worker.actor, no_restart=False)
                 self._lose(worker, None)
+
+    def _has_answered(self, worker: Worker) -> bool:
+        """This process may have been the one that was held up."""
+        return bool(ray.wait([self._first_call(worker)], timeout=0)[0])
 
     # ---------------------------------------------------------------- workers that come
 
