@@ -52,7 +52,7 @@ def main() -> int:
     try:
         follow(client, job)
     except KeyboardInterrupt:
-        print(f"stopping job {job}", file=sys.stderr)
+        print(f"stopping job {job}; go on with: {shlex.join(['python', *sys.argv])}", file=sys.stderr)
         client.stop_job(job)
     return exit_code(ended(client, job))
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from forge_ray.cli.main import main
+from forge_ray.cli.main import command
 from forge_ray.tree import parse_tree, tree_hash
 
 SYMPHONY = """(defsymphony "Dip" {:rebalance-threshold 0.05}
@@ -25,16 +24,11 @@ class Finished(NamedTuple):
 
 @pytest.fixture
 def forge_ray(monkeypatch, capsys):
-    handler = signal.getsignal(signal.SIGTERM)
-
     def run(*arguments: str | Path) -> Finished:
         monkeypatch.setattr(sys, "argv", ["forge-ray", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Finished(int(ended.value.code or 0), *capsys.readouterr())
+        return Finished(command(), *capsys.readouterr())
 
-    yield run
-    signal.signal(signal.SIGTERM, handler)
+    return run
 
 
 @pytest.fixture

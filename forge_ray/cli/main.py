@@ -2,13 +2,22 @@
 
 stdout is for results (`--json` everywhere), stderr for people. Exit codes: 0 done, 1 internal error, 2 bad input,
 3 nothing passed (with `--strict`), 4 incomplete, 130 / 143 interrupted and resumable.
+
+SIGINT and SIGTERM unwind what runs, so that finished blocks are committed. Whatever does not come back from that in
+time, a library or a thread inside a long block, is left as it is: what is committed stays, as after `kill -9`.
 """
 
 from __future__ import annotations
 
+import os
+import shlex
 import signal
 import sys
+import threading
+import time
+from contextlib import suppress
 from types import FrameType
+from typing import NoReturn
 
 import typer
 
@@ -16,36 +25,87 @@ from forge_ray.cli import jobs, pool, trees  # noqa: F401 their commands join th
 from forge_ray.cli.options import app
 from forge_ray.errors import ForgeRayError, InputError
 
-INTERRUPTED, TERMINATED = 130, 143
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+EXIT_SECONDS = 1.8
+"""`ray job stop` kills after 3 s."""
+RESUMABLE = ("run", "needle")
+ONCE_ONLY = ("--fresh", "--take-over")
+SHOW_CURSOR = b"\x1b[?25h"
 
 
-class TerminatedError(BaseException):
-    """SIGTERM arrived: unwind, commit what is finished, exit 143."""
+class InterruptedBySignal(BaseException):
+    """A signal arrived: unwind, commit what is finished, exit with `code`."""
+
+    def __init__(self, number: int):
+        self.code = CODES[signal.Signals(number)]
 
 
 def main() -> None:
-    """Entry point: runs a command and turns errors into messages and exit codes."""
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    """Entry point: runs a command and ends the process with its exit code."""
+    _watch_signals()
     try:
-        code = app(standalone_mode=False)
+        code = command()
     except (typer.Abort, KeyboardInterrupt):
-        code = INTERRUPTED
-    except TerminatedError:
-        code = TERMINATED
-    except ForgeRayError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code
-    except typer.TyperException as error:
-        if message := getattr(error, "format_message", error.__str__)():
-            print(f"error: {message}", file=sys.stderr)
-        code = InputError.exit_code
-    if code in (INTERRUPTED, TERMINATED):
-        print("interrupted; what is finished is committed, the same command goes on from there", file=sys.stderr)
+        _leave(CODES[signal.SIGINT])
+    except InterruptedBySignal as interrupted:
+        _leave(interrupted.code)
+    except SystemExit as ended:
+        if ended.code != signal.SIGTERM:
+            raise
+        _leave(CODES[signal.SIGTERM])  # by Ray's handler, which is in place while a cluster is joined
     sys.exit(code)
 
 
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    raise TerminatedError
+def command() -> int:
+    """Run the command that ``sys.argv`` names and turn errors into messages; its exit code."""
+    try:
+        return app(standalone_mode=False) or 0
+    except ForgeRayError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except typer.TyperException as error:
+        if message := getattr(error, "format_message", error.__str__)():
+            print(f"error: {message}", file=sys.stderr)
+        return InputError.exit_code
+
+
+def _watch_signals() -> None:
+    """Handle signals, and see to it that the process ends in time, also while its main thread cannot."""
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    for number in CODES:
+        signal.signal(number, _interrupt)
+    threading.Thread(target=_leave_in_time, args=(woken,), daemon=True).start()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    for each in CODES:
+        signal.signal(each, signal.SIG_IGN)  # the first one is enough
+    raise InterruptedBySignal(number)
+
+
+def _leave_in_time(woken: int) -> None:
+    while (number := os.read(woken, 1)[0]) not in CODES:
+        pass
+    time.sleep(EXIT_SECONDS)
+    if os.isatty(2):
+        os.write(2, SHOW_CURSOR)
+    _leave(CODES[signal.Signals(number)])
+
+
+def _leave(code: int) -> NoReturn:
+    """Say how to go on and end at once: Python would wait for threads that are inside a block."""
+    with suppress(OSError):  # nobody reads what is said
+        os.write(2, f"interrupted; {_how_to_go_on()}\n".encode())
+    os._exit(code)
+
+
+def _how_to_go_on() -> str:
+    if sys.argv[1:2] and sys.argv[1] in RESUMABLE:
+        again = ["forge-ray", *(word for word in sys.argv[1:] if word not in ONCE_ONLY)]
+        return f"finished blocks are committed, go on with: {shlex.join(again)}"
+    return "nothing is left half-done"
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
 
-from forge_ray.cluster.work import Done, Work, do
+from forge_ray.cluster.work import MOMENT_SECONDS, Done, Work, do
 from forge_ray.engine import BoundPlan, Cache
 
 
@@ -22,16 +23,23 @@ class LocalExecutor:
     def __str__(self) -> str:
         return f"{self.workers} thread(s) of this process"
 
-    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Generator[Done]:
-        """Finished blocks, in the order of the blocks. Closing the iterator drops what has not begun."""
-        pending = deque()
+    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Generator[Done | None]:
+        """Finished blocks, as they finish. Closing the iterator drops what has not begun; a block that a thread is
+        working on goes on, and what it still writes is an orphan."""
+        pending, left = deque[Future[Done]](), iter(blocks)
         pool = ThreadPoolExecutor(self.workers)
         try:
-            for work in blocks:
-                pending.append(pool.submit(do, work, bound, self.cache))
-                if len(pending) >= 2 * self.workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+            while True:
+                for work in islice(left, 2 * self.workers - len(pending)):
+                    pending.append(pool.submit(do, work, bound, self.cache))
+                if not pending:
+                    return
+                wait(pending, MOMENT_SECONDS, FIRST_COMPLETED)
+                finished = [block for block in pending if block.done()]
+                for block in finished:
+                    pending.remove(block)
+                    yield block.result()
+                if not finished:
+                    yield None
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 ROWS = "rows"
 MAX_PIECES = 64
 WATCH_SECONDS = 0.02
+MOMENT_SECONDS = 0.2
+"""How long an executor waits for a finished block before it lets its driver look up."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Protocol
@@ -43,6 +44,7 @@ from forge_ray.engine import (
 from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, unknown
 from forge_ray.plan import Plan, Prune, compile_plan
 from forge_ray.run.cost import Cost, cost_of
+from forge_ray.run.interrupts import Interrupts
 from forge_ray.store import LocalStore, Part, SqliteSink, write_payload
 from forge_ray.sweep import ENGINE_VERSION, Sweep, resolved
 
@@ -57,9 +59,10 @@ BRANCH_CACHE_BYTES = 64 * 2**20
 
 
 class Executor(Protocol):
-    """Turns blocks into finished blocks, in any order. Closing the iterator drops what is not finished."""
+    """Turns blocks into finished blocks, in any order, with a None whenever nothing has finished for a moment. Closing
+    the iterator drops what is not finished and does not wait for it."""
 
-    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Generator[Done]: ...
+    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Generator[Done | None]: ...
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,8 @@ def execute(
 
     fresh : throw an existing run of the same sweep away first, and simulate every branch anew.
     sink : ``"sqlite"`` keeps the rows in a SQLite table.
+    After SIGINT or SIGTERM no block begins any more, those that are finished are committed, and the signal is handled
+    as it would have been: by a KeyboardInterrupt, if it was a Ctrl-C or the interrupt of a notebook.
     """
     began = time.perf_counter()
     space = prepared.bound.plan.space
@@ -269,10 +274,16 @@ def _compute(
 ) -> int:
     """Evaluate and commit the missing blocks; returns how many branches that were."""
     bound, computed, since = prepared.bound, 0, time.perf_counter()
-    total = bound.plan.space.admitted
-    blocks = (Work(lo, hi, str(store.epoch), str(store.path), outcomes) for lo, hi in store.missing())
-    with closing(executor.run(bound, blocks)) as finished:
+    total, interrupts = bound.plan.space.admitted, Interrupts()
+    missing = takewhile(lambda block: interrupts.arrived is None, store.missing())
+    blocks = (Work(lo, hi, str(store.epoch), str(store.path), outcomes) for lo, hi in missing)
+    with interrupts, closing(executor.run(bound, blocks)) as finished:
         for done in finished:
+            interrupts.note()
+            if done is None:
+                if interrupts.arrived is not None:
+                    break
+                continue
             if not computed:
                 driver.us["start"] = max(0, int(1e6 * (time.perf_counter() - since - done.receipt.seconds)))
             with driver.stage("commit"):
