@@ -42,7 +42,7 @@ from forge_ray.cluster.crew import JOIN_SECONDS, ClusterError, Crew, OwnCrew, Wo
 from forge_ray.cluster.jobs import FETCH_SECONDS, Job
 from forge_ray.cluster.patience import Patience
 from forge_ray.cluster.suspects import Cause, Charges
-from forge_ray.cluster.work import MAX_PIECES, Done, Work
+from forge_ray.cluster.work import MAX_PIECES, MOMENT_SECONDS, Done, Work
 from forge_ray.data import MappedFields
 from forge_ray.engine import BoundPlan, kernels_of
 from forge_ray.errors import BlockMemoryError, EvaluationError, ForgeRayError
@@ -50,7 +50,6 @@ from forge_ray.errors import BlockMemoryError, EvaluationError, ForgeRayError
 log = logging.getLogger(__name__)
 
 IN_FLIGHT = 2
-TICK_SECONDS = 5
 MAX_IN_VAIN = 10
 """Workers that may die in a row, of memory or while they start, without anything done in between."""
 LONGEST_PAUSE = 30
@@ -81,8 +80,8 @@ class RayExecutor:
     def __str__(self) -> str:
         return str(self.crew)
 
-    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Generator[Done]:
-        """Finished blocks, as they finish. Closing the iterator drops what is in flight."""
+    def run(self, bound: BoundPlan, blocks: Iterable[Work]) -> Generator[Done | None]:
+        """Finished blocks, as they finish, a None after a moment without one. Closing drops what is in flight."""
         self.crew.join()
         self.deaths.clear()
         try:
@@ -119,7 +118,7 @@ class _Dispatch:
         """For workers that do not see the files of the panel's fields."""
         return self.crew.job(replace(self.bound, panel=self.bound.panel.in_memory()))
 
-    def results(self) -> Iterator[Done]:
+    def results(self) -> Iterator[Done | None]:
         workers = self.crew.gather()
         self._ready(workers)
         self._staff(workers)
@@ -133,8 +132,10 @@ class _Dispatch:
                 ray.cancel(reference)
             self.crew.keep(self.workers)
 
-    def _next_event(self) -> Iterator[Done]:
-        ready, _ = ray.wait([*self.pending, *self.lost, *self.arriving], num_returns=1, timeout=TICK_SECONDS)
+    def _next_event(self) -> Iterator[Done | None]:
+        ready, _ = ray.wait([*self.pending, *self.lost, *self.arriving], num_returns=1, timeout=MOMENT_SECONDS)
+        if not ready:
+            yield None
         for reference in ready:
             if reference in self.pending:
                 yield from self._collect(self.pending[reference][0])
