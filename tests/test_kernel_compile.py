@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -206,6 +207,60 @@ def test_damage_to_one_kernel_leaves_the_others_cached(tmp_path: Path):
     assert was_loaded(Kernel(other.function, other.signature), tmp_path)
 
 
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_numba_alone_does_not_get_over_a_file_that_was_cut(tmp_path: Path, suffix: str):
+    fresh(tmp_path)
+    next(tmp_path.rglob(f"*.{suffix}")).write_bytes(b"")
+    with pytest.raises(EOFError):
+        Kernel(scaled, SIGNATURE)._compile(tmp_path)
+
+
+def unused(at: Path, caplog: pytest.LogCaptureFixture) -> str:
+    """Why a folder was not used for a kernel that compiles all the same, told once."""
+    compiling._tell_unused.cache_clear()
+    for _ in range(2):
+        assert not fresh(at).compiled(at).stats.cache_path
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"kernels are compiled anew by each process: {at}: ")
+    assert record.getMessage().endswith("; set FORGE_RAY_CACHE")
+    return record.getMessage()
+
+
+def test_a_folder_that_cannot_be_made_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "file").touch()
+    assert "Not a directory" in unused(tmp_path / "file" / "key", caplog)
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o1777])
+def test_a_folder_that_others_could_write_is_not_used(mode: int, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    fresh(tmp_path)
+    tmp_path.chmod(mode)
+    assert f"mode {mode:04o}; others could write there" in unused(tmp_path, caplog)
+    tmp_path.chmod(0o700)
+    assert was_loaded(fresh(tmp_path), tmp_path)
+
+
+def test_a_folder_of_another_user_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    fresh(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    assert f"belongs to user {tmp_path.stat().st_uid}" in unused(tmp_path, caplog)
+
+
+def test_a_full_disk_stops_no_kernel_and_what_it_cut_short_is_not_loaded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        assert "File too large" in unused(tmp_path, caplog)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not was_loaded(fresh(tmp_path), tmp_path)
+    assert was_loaded(fresh(tmp_path), tmp_path)
+
+
 def test_processes_that_start_together_compile_a_kernel_once(tmp_path: Path):
     code = """
 import sys
@@ -262,6 +317,16 @@ def test_warm_that_fails_leaves_no_folder_behind(unwarmed: Path):
     assert list(unwarmed.parent.iterdir()) == []
 
 
+def test_warm_compiles_where_nothing_can_be_written(
+    unwarmed: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    unwarmed.parent.touch()
+    compiling._tell_unused.cache_clear()
+    warm(["scaled", "price"])
+    assert all(declared._compiled for name, declared in compiling.KERNELS.items() if name != "wrong")
+    assert len(caplog.records) == 1
+
+
 def test_warm_that_comes_second_keeps_the_folder_of_the_first(unwarmed: Path, monkeypatch: pytest.MonkeyPatch):
     load = Kernel._load
 
@@ -302,7 +367,12 @@ def test_key_changes_with_the_cpu_and_with_any_kernel_file(tmp_path: Path, monke
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
     generic = compiling._key()
     monkeypatch.setenv("NUMBA_CPU_FEATURES", "+sse2")
-    assert len({key, edited, generic, compiling._key()}) == 4
+    few = compiling._key()
+    monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
+    checked = compiling._key()
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    assert compiling._key() == checked
+    assert len({key, edited, generic, few, checked}) == 5
 
 
 def test_without_jit_kernels_are_plain_python_and_nothing_is_cached(tmp_path: Path):

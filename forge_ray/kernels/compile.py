@@ -10,18 +10,23 @@ A kernel is declared as a function and a signature in a small notation, one entr
 nothing.
 
 The cache folder is keyed by the content and the time of every file of this folder, the versions of Python, Numba and
-LLVM and the name and features of the CPU, because Numba's own index sees neither edits in other files nor another CPU.
-It is private to the user. Each kernel has a seal there, the checksum of its files: machine code that is not what was
-written is never loaded, as a flipped bit in it can end the process or change a number. The seal is also the lock that
-lets one process compile while the others wait for it. With ``NUMBA_DISABLE_JIT=1`` kernels run as plain Python.
+LLVM, the name and features of the CPU and Numba's switches, because Numba's own index sees neither edits in other
+files nor another CPU. It is private to the user. Each kernel has a seal there, the checksum of its files: machine code
+that is not what was written is never loaded, as a flipped bit in it can end the process or change a number. The seal
+is also the lock that lets one process compile while the others wait for it. A folder that cannot be written, or that
+others could write, is not used, which is said: each process then compiles for itself. With ``NUMBA_DISABLE_JIT=1``
+kernels run as plain Python.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
+import logging
 import os
 import re
+import stat
 import sys
 import tempfile
 import threading
@@ -36,6 +41,8 @@ import numba
 import numba.core.config
 from numba import types
 
+log = logging.getLogger(__name__)
+
 KERNELS: dict[str, Kernel] = {}
 
 _SCALARS = {"f8": types.float64, "i4": types.int32, "i8": types.int64, "u8": types.uint64, "b1": types.boolean}
@@ -44,6 +51,8 @@ _CONFIG: Any = numba.core.config
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 _BORROWING: dict[str, Any] = _OPTIONS | {"_nrt": False}
 _COMPILING = threading.RLock()
+_SAME_CODE = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_DISABLE_JIT"}
+"""Switches of Numba that change nothing in what is compiled."""
 
 
 def device(function: Callable) -> Any:
@@ -92,7 +101,15 @@ class Kernel:
             return self._compiled
 
     def _load(self, at: Path) -> Callable:
+        try:
+            return self._load_sealed(at)
+        except (OSError, RuntimeError) as error:  # Numba's for a folder that it cannot write
+            _tell_unused(at, getattr(error, "strerror", None) or str(error))
+            return numba.njit(argument_types(self.signature), **_OPTIONS)(self.function)
+
+    def _load_sealed(self, at: Path) -> Callable:
         at.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_private(at)
         with (at / f"{self.name}.seal").open("a+b") as seal:
             fcntl.flock(seal, fcntl.LOCK_EX)
             seal.seek(0)
@@ -156,8 +173,22 @@ def _key() -> str:
         digest.update(f"{file.name} {file.stat().st_mtime_ns}".encode() + file.read_bytes())
     cpu = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
     features = os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
-    digest.update(f"{sys.version} {numba.__version__} {llvmlite.__version__} {cpu} {features}".encode())
+    switches = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_") and item[0] not in _SAME_CODE)
+    digest.update(f"{sys.version} {numba.__version__} {llvmlite.__version__} {cpu} {features} {switches}".encode())
     return digest.hexdigest()
+
+
+def _check_private(at: Path) -> None:
+    """Raises PermissionError if others can write there: what is loaded from there is run."""
+    found = at.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        owner = f"belongs to user {found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}; others could write there"
+        raise PermissionError(errno.EPERM, owner)
+
+
+@cache
+def _tell_unused(at: Path, reason: str) -> None:
+    log.warning("kernels are compiled anew by each process: %s: %s; set FORGE_RAY_CACHE", at, reason)
 
 
 def warm(names: Iterable[str]) -> Path:
@@ -167,15 +198,16 @@ def warm(names: Iterable[str]) -> Path:
     """
     final = folder()
     if final.exists() or _CONFIG.DISABLE_JIT:
-        for name in names:
-            KERNELS[name].compiled(final)
-        return final
-    final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=final.parent) as beside:
+        return _warmed(names, final)
+    try:
+        final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = tempfile.TemporaryDirectory(prefix=".new-", dir=final.parent)
+    except OSError:
+        return _warmed(names, final)
+    with place as beside:
         fresh = Path(beside) / final.name
         fresh.mkdir(mode=0o700)
-        for name in names:
-            KERNELS[name].compiled(fresh)
+        _warmed(names, fresh)
         try:
             fresh.rename(final)
         except OSError:
@@ -183,3 +215,9 @@ def warm(names: Iterable[str]) -> Path:
             if not final.exists():
                 raise
     return final
+
+
+def _warmed(names: Iterable[str], at: Path) -> Path:
+    for name in names:
+        KERNELS[name].compiled(at)
+    return at
