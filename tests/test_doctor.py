@@ -15,6 +15,7 @@ import pytest
 
 from forge_ray.cli import doctor
 from forge_ray.cluster.token import protect_token
+from forge_ray.run import Memory
 
 SECRET = "5ecre7" * 10
 
@@ -112,7 +113,7 @@ def test_a_cluster_without_a_token_is_a_warning(tmp_path: Path, token: Path, mon
     [
         ("_space", {"folder": "/dev/shm", "total": 2**26, "free": 2**26}, ["/dev/shm: 64.0 MiB", "--shm-size"]),
         ("_space", {"folder": "/full", "total": 2**40, "free": 2**20}, ["disk: 1.0 MiB free at /full"]),
-        ("_memory", {"total": 2**30, "available": 2**29}, ["memory: 512.0 MiB available"]),
+        ("memory", Memory(2**30, 2**29), ["memory: 512.0 MiB available"]),
         ("_version", None, ["ray is not installed"]),
     ],
 )
@@ -125,7 +126,8 @@ def test_too_little_is_a_warning(
 
 
 def test_limits_of_a_container_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(doctor, "CGROUP", tmp_path)
+    monkeypatch.setattr(doctor, "CPU_LIMIT", tmp_path / "cpu.max")
+    monkeypatch.setattr("forge_ray.run.capacity.CGROUP", tmp_path)
     (tmp_path / "cpu.max").write_text("50000 100000\n")
     (tmp_path / "memory.max").write_text(f"{2**30}\n")
     (tmp_path / "memory.current").write_text(f"{2**29}\n")

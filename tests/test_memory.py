@@ -12,7 +12,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from forge_ray.run import Run, explain, prepare
+from forge_ray.cluster.local import LocalExecutor
+from forge_ray.errors import CapacityError
+from forge_ray.run import Memory, Run, execute, explain, prepare
 from forge_ray.store import LocalStore, Receipt, write_part
 from forge_ray.sweep import parse_job
 
@@ -80,6 +82,37 @@ def test_memory_is_flat_in_the_number_of_branches_and_within_what_the_plan_says(
     assert peaks[1] - peaks[0] < 40 * MIB, peaks
     said = explain(prepare(parse_job(many)), WORKERS, CACHE)["bytes"]
     assert peaks[1] < said < 5 * peaks[1]
+
+
+def test_what_no_memory_can_hold_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    prepared = prepare(parse_job(job(2)))
+    monkeypatch.setattr("forge_ray.run.execution.memory", lambda: Memory(300 * MIB, 200 * MIB))
+    with pytest.raises(CapacityError, match=r"data: \d+ MiB of memory are needed by one worker .* has 300 MiB; fewer"):
+        execute(prepared, LocalExecutor(1, CACHE), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("forge_ray.run.execution.memory", lambda: Memory(2000 * MIB, 1 * MIB))
+    assert execute(prepared, LocalExecutor(1, CACHE), tmp_path).branches == 10_000, "what others hold stops nothing"
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (Memory(2**40, 2**39), ""),
+        (
+            Memory(2**40, 100 * MIB),
+            r"MiB of memory are needed, 100 MiB are free of 1,048,576 MiB: others hold the rest",
+        ),
+        (
+            Memory(200 * MIB, 150 * MIB),
+            r"MiB of memory are needed, 150 MiB are free of 200 MiB; fewer workers need less",
+        ),
+    ],
+)
+def test_memory_that_others_hold_is_said_before_a_run(there: Memory, said: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("forge_ray.run.explanation.memory", lambda: there)
+    warnings = explain(prepare(parse_job(job(2))), WORKERS, CACHE)["warnings"]
+    of_memory = [text for text in warnings if text.startswith("up to ")]
+    assert len(of_memory) == bool(said) and all(said in text for text in of_memory)
 
 
 @pytest.mark.parametrize(("n_paths", "n_parts"), [(0, 1), (1, 1), (700, 5), (3_000, 2)])

@@ -14,11 +14,11 @@ from typing import Any
 from forge_ray.cluster.token import token_is_exposed, token_mode, token_path
 from forge_ray.data import CacheFolder
 from forge_ray.engine import kernel_cache
-from forge_ray.run import data_cache
+from forge_ray.run import data_cache, memory
 
 PACKAGES = ("forge-ray", "ray", "numba", "numpy", "pyarrow", "polars")
 SHM = Path("/dev/shm")
-CGROUP = Path("/sys/fs/cgroup")
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 LEAST_SHM = 512 * 2**20
 LEAST_DISK = 2**30
 LEAST_MEMORY = 2 * 2**30
@@ -33,7 +33,7 @@ def diagnose(out: Path) -> dict[str, Any]:
     found = {
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "cores": _cores(),
-        "memory": _memory(),
+        "memory": memory().__dict__,
         "shm": _space(SHM) if SHM.is_dir() else None,
         "disk": _space(_existing(out)),
         "ray": _ray(),
@@ -81,21 +81,10 @@ def _version(package: str) -> str | None:
 def _cores() -> dict[str, int | float]:
     """Cores of the machine, and those that this process may use: affinity and the container's quota."""
     usable: int | float = len(os.sched_getaffinity(0))
-    quota, _, period = _text(CGROUP / "cpu.max").partition(" ")
+    quota, _, period = _text(CPU_LIMIT).partition(" ")
     if quota.isdigit() and period.strip().isdigit():
         usable = min(usable, round(int(quota) / int(period), 2))
     return {"machine": os.cpu_count() or 1, "usable": usable}
-
-
-def _memory() -> dict[str, int]:
-    """Bytes of memory in all and available, within the container's limit if there is one."""
-    entries = (line.split() for line in _text(Path("/proc/meminfo")).splitlines())
-    sizes = {name.rstrip(":"): int(size) * 1024 for name, size, *_ in entries}
-    total, available = sizes["MemTotal"], sizes["MemAvailable"]
-    limit, used = _text(CGROUP / "memory.max").strip(), _text(CGROUP / "memory.current").strip()
-    if limit.isdigit() and used.isdigit():
-        total, available = min(total, int(limit)), min(available, max(0, int(limit) - int(used)))
-    return {"total": total, "available": available}
 
 
 def _ray() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from forge_ray.run.audit import Audit, Leak, audit
 from forge_ray.run.backtest import backtest
+from forge_ray.run.capacity import Memory, memory
 from forge_ray.run.comparison import TOLERANCE, compare
 from forge_ray.run.cost import Cost, cost_of
 from forge_ray.run.deciding import branch_sweep, explain_decision, tree_sweep
@@ -35,6 +36,7 @@ __all__ = [
     "Executor",
     "Leak",
     "LookAhead",
+    "Memory",
     "Prepared",
     "Progress",
     "Result",
@@ -54,6 +56,7 @@ __all__ = [
     "execute",
     "explain",
     "explain_decision",
+    "memory",
     "needle",
     "plane",
     "prepare",

@@ -38,11 +38,13 @@ from forge_ray.engine import (
     bind,
     cache_folder,
     exact_steps,
+    projected_bytes,
     projected_seconds,
     step_values,
 )
 from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, unknown
 from forge_ray.plan import Plan, Prune, compile_plan
+from forge_ray.run.capacity import memory, mib
 from forge_ray.run.cost import Cost, cost_of
 from forge_ray.run.interrupts import Interrupts
 from forge_ray.store import LocalStore, Part, SqliteSink, write_payload
@@ -240,7 +242,12 @@ def block_size_for(bound: BoundPlan) -> int:
 
 
 def check_capacity(prepared: Prepared, out: str | Path) -> None:
-    """Refuse what cannot fit on the disk, before any work. Raises `CapacityError` with the count."""
+    """Refuse what cannot fit on the disk, or in memory even with one worker and no cache, before any work. Raises
+    `CapacityError` with the sizes."""
+    least, there = projected_bytes(prepared.bound, 1, 0, block_size_for(prepared.bound)), memory()
+    if least > there.total:
+        text = f"{mib(least)} of memory are needed by one worker without a cache; this machine has {mib(there.total)}"
+        raise CapacityError([Problem("data", f"{text}; fewer tickers or a shorter history need less")])
     size = prepared.bound.plan.space.size
     existing = next(p for p in (Path(out).absolute(), *Path(out).absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free

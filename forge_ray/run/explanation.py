@@ -14,6 +14,7 @@ from forge_ray.engine import (
     projected_seconds,
 )
 from forge_ray.plan import ALLOCATIONS, Execution, Op, unit_warnings
+from forge_ray.run.capacity import memory
 from forge_ray.run.execution import Prepared, block_size_for
 from forge_ray.tree import Grid
 
@@ -30,6 +31,8 @@ def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any
     warnings = unit_warnings(plan)
     warnings += [f"{r.condition}: never true" for r in rates if r.most == 0.0]
     warnings += [f"{r.condition}: always true" for r in rates if r.least == 1.0]
+    n_bytes = projected_bytes(bound, workers, cache_bytes, block_size)
+    warnings += filter(None, [memory().shortage(n_bytes)])
     return {
         "name": sweep.name,
         "run_id": prepared.run_id,
@@ -67,7 +70,7 @@ def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any
         "block_size": block_size,
         "blocks": n_blocks,
         "workers": workers,
-        "bytes": projected_bytes(bound, workers, cache_bytes, block_size),
+        "bytes": n_bytes,
         "seconds": round(projected_seconds(bound, workers, n_blocks), 3),
     }
 
