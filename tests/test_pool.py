@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,19 +19,24 @@ import polars as pl
 import pytest
 from test_ray import CACHE, JOB, attempts, committed, rows, wait_for
 
-from forge_ray.cluster.crew import ClusterError, OwnCrew, PoolCrew
+import forge_ray
+from forge_ray.cluster import code
+from forge_ray.cluster.crew import ClusterError, OwnCrew, PoolCrew, Worker, met
 from forge_ray.cluster.jobs import job_of
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.cluster.pool import Pool, PoolError, find_pool, is_held, pool_folder, start_pool, stop_pool
 from forge_ray.cluster.pool_server import remove_remains
 from forge_ray.cluster.pool_status import reports
 from forge_ray.cluster.ray_executor import RayExecutor, ray
+from forge_ray.cluster.worker import BlockWorker
 from forge_ray.data import MappedFields
 from forge_ray.engine import Tally
 from forge_ray.run import Prepared, Progress, Session, choose_executor, execute, prepare
 from forge_ray.sweep import parse_job
 
 CLI = [sys.executable, "-m", "forge_ray.cli.main"]
+PACKAGE = Path(forge_ray.__file__).parent
+REFUSED = r"worker \d+ on node .* runs other versions of forge_ray than this process"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -245,12 +253,41 @@ def test_who_names_a_cluster_gets_that_one(pool: Pool, monkeypatch: pytest.Monke
         assert isinstance(executor, RayExecutor) and isinstance(executor.crew, OwnCrew)
 
 
-def test_a_worker_with_other_code_is_refused(
-    pool: Pool, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    monkeypatch.setattr("forge_ray.cluster.crew.differing", lambda theirs: ["forge_ray"] if theirs else [])
-    with pytest.raises(ClusterError, match=r"worker \d+ on node .* runs other versions of forge_ray than this process"):
-        execute(prepared, RayExecutor(1, CACHE, crew=PoolCrew(pool, 1)), tmp_path)
+class Elsewhere(BlockWorker):
+    """A worker on a node where the package lies in another folder."""
+
+    def __init__(self, package: str):
+        code.__file__ = f"{package}/cluster/code.py"
+        code.running_code.cache_clear()
+        super().__init__(CACHE)
+
+
+class ElsewhereCrew(OwnCrew):
+    package = ""
+
+    def _start(self, n: int) -> list[Worker]:
+        remote: Any = ray.remote(num_cpus=0)(Elsewhere)
+        return met([remote.remote(self.package) for _ in range(n)], 120)
+
+
+@pytest.mark.parametrize("edited", [True, False])
+def test_a_worker_with_other_code_is_refused(edited: bool, pool: Pool, prepared: Prepared, tmp_path: Path):
+    """One line more in one module; a copy that is the same is accepted."""
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    copy = shutil.copytree(PACKAGE, tmp_path / "forge_ray", ignore=shutil.ignore_patterns("__pycache__"))
+    if edited:
+        with (copy / "kernels" / "elementary.py").open("a") as module:
+            module.write("# one line more\n")
+    joined, crew = PoolCrew(pool, 1), ElsewhereCrew(1, CACHE, None)
+    crew.package = str(copy)
+    joined.join()
+    try:
+        with pytest.raises(ClusterError, match=REFUSED) if edited else nullcontext():
+            execute(prepared, RayExecutor(1, CACHE, crew=crew), tmp_path)
+        assert committed(tmp_path / prepared.run_id) == (0 if edited else prepared.bound.plan.space.size)
+    finally:
+        crew.leave()
+        joined.leave()
 
 
 def test_a_pool_that_was_killed_is_none(pool: Pool):
