@@ -11,7 +11,6 @@ A driver that runs other code than the pool does not use it. Knows nothing of Ra
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import signal
@@ -25,6 +24,7 @@ import msgspec
 from forge_ray.cluster.code import differing
 from forge_ray.engine import kernel_cache
 from forge_ray.errors import ForgeRayError
+from forge_ray.store import is_held
 
 NAMESPACE = "forge_ray"
 START_SECONDS = 120
@@ -107,18 +107,6 @@ def stop_pool() -> Pool:
         if _within(STOP_SECONDS, lambda: not is_held(lock)):
             return pool
     raise PoolError(f"process {pool.pid} does not end")
-
-
-def is_held(lock: Path) -> bool:
-    """Whether a living process holds a lock; the kernel lets it go when its holder dies."""
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def _spawn(command: list[str], log: Path) -> int:

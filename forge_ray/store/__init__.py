@@ -3,12 +3,14 @@
 from forge_ray.store.contract import MissingRunError, Predicate, ResultStore
 from forge_ray.store.encode import content_hash, encode, encode_part, write_part, write_payload
 from forge_ray.store.local import MARKET, LocalStore
+from forge_ray.store.lock import Holder, holder_of, is_held
 from forge_ray.store.outcomes import OutcomeStore
 from forge_ray.store.receipts import Part, Receipt
 from forge_ray.store.sink import SqliteSink
 
 __all__ = [
     "MARKET",
+    "Holder",
     "LocalStore",
     "MissingRunError",
     "OutcomeStore",
@@ -20,6 +22,8 @@ __all__ = [
     "content_hash",
     "encode",
     "encode_part",
+    "holder_of",
+    "is_held",
     "write_part",
     "write_payload",
 ]

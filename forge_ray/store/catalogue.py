@@ -162,6 +162,15 @@ class Catalogue:
         """What SQLite's own check finds wrong."""
         return [text for (text,) in self._all("PRAGMA integrity_check") if text != "ok"]
 
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Whatever is read inside is of one moment."""
+        self._all("BEGIN")
+        try:
+            yield
+        finally:
+            self._all("ROLLBACK")
+
     def _configure(self, readonly: bool) -> None:
         self._all("PRAGMA trusted_schema = OFF")
         if readonly:

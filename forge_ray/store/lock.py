@@ -9,10 +9,24 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 from forge_ray.errors import StoreError, StoreLockedError
+
+LOOKS, LOOK_SECONDS = 5, 0.01
+"""How often and how long a driver waits for somebody who only looks whether the lock is held."""
+_HOLDER = re.compile(r"process (\d+) on (.+)")
+
+
+class Holder(NamedTuple):
+    """The process that has, or had, a lock."""
+
+    pid: int
+    host: str
 
 
 class RunLock:
@@ -33,7 +47,7 @@ def _acquire(path: Path, take_over: bool) -> int:
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
         except BlockingIOError as error:
             holder = os.pread(file, 1000, 0).decode(errors="replace").strip()
             os.close(file)
@@ -50,6 +64,36 @@ def _acquire(path: Path, take_over: bool) -> int:
             os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
             return file
         os.close(file)
+
+
+def _lock(file: int) -> None:
+    for _ in range(LOOKS):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOOK_SECONDS)
+    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds a lock; the kernel lets it go when its holder dies."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Who holds the lock of a run, or held it last; None if the file does not say."""
+    try:
+        found = _HOLDER.match(path.read_text(errors="replace"))
+    except FileNotFoundError:
+        return None
+    return Holder(int(found[1]), found[2]) if found else None
 
 
 def _is_current(file: int, path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -98,6 +98,15 @@ class StoredRun:
         """Whether the block of a branch number exists."""
         return branch >= 0 and self._catalogue.has_block(branch - branch % self.block_size)
 
+    @property
+    def n_blocks(self) -> int:
+        """How many blocks are committed."""
+        return self._catalogue.n_blocks()
+
+    def moment(self) -> AbstractContextManager[None]:
+        """Whatever the catalogue is asked inside is of one moment. Its log cannot be shortened meanwhile: be brief."""
+        return self._catalogue.moment()
+
     def counts(self) -> dict[str, int]:
         return {"branches": 0, "passed": 0, **self._catalogue.totals()}
 
@@ -120,9 +129,9 @@ class StoredRun:
         """The committed parts of rows, in branch order."""
         return self._catalogue.parts(ROWS)
 
-    def read_rows(self, part: Part) -> pa.Table:
-        """The rows of a committed part. Raises `CorruptPartError`."""
-        return self._read(part, None)
+    def read_rows(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of a committed part, or some of their columns. Raises `CorruptPartError`."""
+        return self._read(part, columns)
 
     def scan(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         for part in self.parts():
