@@ -129,6 +129,8 @@ def test_words_of_a_cost():
         "7.2 s in all, 1.0 s until the workers began, 0.5 s for commits",
         "found in the cache: bits 75% of 4",
     ]
+    lost = Cost(10.0, {"simulate": 10.0}, {}, workers_lost=1, blocks_retried=2)
+    assert lost.lines()[1:] == ["1 worker(s) lost, 2 block(s) given to others"]
     assert Cost(0.0, {}, {}).lines() == []
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
+from urllib.request import urlopen
 
 import msgspec
 import numpy as np
@@ -24,14 +29,15 @@ from forge_ray.cluster import code
 from forge_ray.cluster.crew import ClusterError, OwnCrew, PoolCrew, Worker, met
 from forge_ray.cluster.jobs import job_of
 from forge_ray.cluster.local import LocalExecutor
-from forge_ray.cluster.pool import Pool, PoolError, find_pool, is_held, pool_folder, start_pool, stop_pool
+from forge_ray.cluster.pool import Pool, PoolError, find_pool, pool_folder, start_pool, stop_pool
 from forge_ray.cluster.pool_server import remove_remains
 from forge_ray.cluster.pool_status import reports
 from forge_ray.cluster.ray_executor import RayExecutor, ray
 from forge_ray.cluster.worker import BlockWorker
 from forge_ray.data import MappedFields
 from forge_ray.engine import Tally
-from forge_ray.run import Prepared, Progress, Session, choose_executor, execute, prepare
+from forge_ray.run import Prepared, Progress, Run, Session, choose_executor, execute, prepare
+from forge_ray.store import is_held
 from forge_ray.sweep import parse_job
 
 CLI = [sys.executable, "-m", "forge_ray.cli.main"]
@@ -186,6 +192,72 @@ def test_a_worker_killed_in_the_middle_is_started_again(
     assert rows(Path(result.path)).equals(expected)
     pids = {report.pid for report in reports(pool).values() if report}
     assert len(pids) == 2 and killed[0] not in pids
+
+
+def scraped(url: str, run: str) -> Counter[str]:
+    """Sums of what the agent of a node shows of a run, by metric and its own label."""
+    found = Counter[str]()
+    with urlopen(url, timeout=10) as answer:
+        for line in answer.read().decode().splitlines():
+            name, _, rest = line.partition("{")
+            if f'run="{run}"' in rest:
+                label = re.search(r'(?:kind|stage)="(\w+)"', rest)
+                short = name.removeprefix("ray_forge_").removesuffix("_total")
+                found[f"{short} {label[1]}" if label else short] += float(rest.split()[-1])  # type: ignore[assignment]
+    return found
+
+
+def agent(pool: Pool) -> str:
+    """Where the agent of the pool's node shows its metrics."""
+    crew = PoolCrew(pool, 1)
+    crew.join()
+    (node,) = ray.nodes()
+    crew.leave()
+    return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+
+
+def test_what_a_run_counted_can_be_scraped_and_its_timeline_is_written(pool: Pool, tmp_path: Path):
+    """With a worker killed in the middle. Prometheus, the catalogue and the log agree on what happened."""
+    job = JOB | {"axes": JOB["axes"] | {"low": "20..60 by 0.2"}}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    run_id, url = prepare(parse_job(job)).run_id, agent(pool)
+    path, pids = tmp_path / run_id, {report.pid for report in reports(pool).values() if report}
+    command = [*CLI, "run", "job.json", "--out", ".", "--json", "--log-format", "json", "--timeline", "trace.json"]
+    with subprocess.Popen(command, cwd=tmp_path, text=True, stdout=PIPE, stderr=PIPE) as driver:
+        wait_for(lambda: committed(path) > 0)
+        killed = min(pids)
+        os.kill(killed, signal.SIGKILL)
+        out, err = driver.communicate(timeout=120)
+    cost, records = json.loads(out)["cost"], [json.loads(line) for line in err.splitlines()]
+    with Run(path) as run:
+        counts, n_blocks = run.store.counts(), run.store.n_blocks
+    assert counts["workers_lost"] == 1 and 1 <= counts["blocks_retried"] <= 2, "the kill hit no block in flight"
+    assert (cost["workers_lost"], cost["blocks_retried"]) == (1, counts["blocks_retried"])
+
+    tally = Tally.read(counts)
+    names = ("branches", "passed", "distinct_in_block", "blocks_retried", "workers_lost")
+    counted = {name: counts[name] for name in names} | {"blocks": n_blocks}
+    counted |= {f"cache_hits {kind}": n for kind, n in tally.hits.items()}
+    counted |= {f"cache_misses {kind}": n for kind, n in tally.misses.items()}
+    counted |= {f"stage_seconds {stage}": us / 1e6 for stage, us in tally.us.items()}
+    assert scraped(url, run_id[:8]) == pytest.approx(counted, rel=1e-9)
+
+    (death,) = (record for record in records if record["level"] == "warning")
+    assert death["block"] and death["message"].startswith(f"worker {killed} died on block")
+    done = [record for record in records if record["logger"] == "forge_ray.cluster.work"]
+    assert len({tuple(record["block"]) for record in done}) == n_blocks
+    assert {record["process"] for record in done} <= {report.pid for report in reports(pool).values() if report} | pids
+    assert {record["run"] for record in records} == {run_id}
+    events = json.loads((tmp_path / "trace.json").read_text())
+    assert sum(event["name"] == "do" for event in events) > n_blocks // 2, "a dead worker may have told less"
+
+
+def test_a_process_that_connects_again_counts_nothing(pool: Pool, prepared: Prepared, tmp_path: Path):
+    """Ray would count what comes after several times."""
+    for name in ("c0117ed0", "c0117ed1"):
+        executor = RayExecutor(1, CACHE, crew=PoolCrew(pool, 1))
+        assert execute(replace(prepared, run_id=name), executor, tmp_path, block_size=4096).computed
+    assert not scraped(agent(pool), "c0117ed1")
 
 
 def test_what_outlives_a_driver_holds_nothing_that_is_its(pool: Pool, prepared: Prepared):

@@ -21,6 +21,7 @@ from forge_ray.cli.doctor import diagnose, report_lines
 from forge_ray.cli.market import show_check
 from forge_ray.cli.needle import needle_lines
 from forge_ray.cli.plane import plane_lines
+from forge_ray.cluster.logs import about, log_to_stderr
 from forge_ray.data import MarketCheck, check_market
 from forge_ray.errors import InputError, Problem, shown, step
 from forge_ray.run import (
@@ -31,6 +32,7 @@ from forge_ray.run import (
     Run,
     branch_sweep,
     check_archive,
+    check_timeline,
     choose_executor,
     default_workers,
     execute,
@@ -50,15 +52,23 @@ from forge_ray.tree import atoms_of, parse_tree
 
 def run(
     job: Path, settings: list[str], *, out: Path, local: bool, address: str | None, workers: int | None, fresh: bool,
-    take_over: bool, sink: str | None, block_timeout: float | None, as_json: bool,
+    take_over: bool, sink: str | None, block_timeout: float | None, timeline: Path | None, log_format: str | None,
+    as_json: bool,
 ) -> Result:  # fmt: skip
+    if log_format:
+        log_to_stderr(log_format, "--log-format")
     if local and block_timeout is not None:
         raise InputError([Problem("--block-timeout", "threads of this process cannot be ended; leave out --local")])
+    if timeline:
+        with named_as_options("timeline"):
+            check_timeline(timeline, ray=not local)
     prepared = prepare(read_job(job, settings))
-    text.note(text.plan_lines(explain_plan(prepared, default_workers(workers), CACHE_BYTES)))
-    executor = choose_executor(ray=not local, workers=workers, address=address, block_seconds=block_timeout)
-    text.note([f"on {executor}"])
-    with text.ProgressDisplay() as display, named_as_options("sink"):
+    with about(prepared.run_id), text.ProgressDisplay() as display, named_as_options("sink"):
+        text.note(text.plan_lines(explain_plan(prepared, default_workers(workers), CACHE_BYTES)))
+        executor = choose_executor(
+            ray=not local, workers=workers, address=address, block_seconds=block_timeout, timeline=timeline
+        )
+        text.note([f"on {executor}"])
         result = execute(
             prepared, executor, out, fresh=fresh, take_over=take_over, sink=sink, on_progress=display.update
         )
@@ -66,6 +76,8 @@ def run(
         print(jsontext.write(msgspec.to_builtins(result)))
     else:
         text.show_result(result)
+    if timeline and not result.computed:
+        text.note(["nothing was computed: there is no timeline"])
     return result
 
 

@@ -15,6 +15,7 @@ from forge_ray.cli.options import (
     JobArgument,
     JsonOption,
     LocalOption,
+    LogFormatOption,
     OutOption,
     RunArgument,
     SetOption,
@@ -22,7 +23,7 @@ from forge_ray.cli.options import (
     app,
     data_app,
 )
-from forge_ray.errors import InputError
+from forge_ray.errors import IncompleteRunError, InputError
 
 
 @app.command()
@@ -38,6 +39,10 @@ def run(
     block_timeout: Annotated[
         float | None, typer.Option(min=1, help="Seconds after which a worker hangs; default by what is predicted.")
     ] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write Ray's timeline here (JSON for a trace viewer).")
+    ] = None,
+    log_format: LogFormatOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if no branch passes.")] = False,
     settings: SetOption = [],
     as_json: JsonOption = False,
@@ -47,7 +52,7 @@ def run(
 
     result = commands.run(
         job, settings, out=out, local=local, address=address, workers=workers, fresh=fresh, take_over=take_over,
-        sink=sink, block_timeout=block_timeout, as_json=as_json,
+        sink=sink, block_timeout=block_timeout, timeline=timeline, log_format=log_format, as_json=as_json,
     )  # fmt: skip
     if strict and not result.passed:
         raise typer.Exit(3)
@@ -115,6 +120,23 @@ def show(
     from forge_ray.cli import commands
 
     commands.show(run, branch, as_json=as_json)
+
+
+@app.command()
+def status(
+    run: RunArgument,
+    watch: Annotated[bool, typer.Option("--watch", help="Until the run ends.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """How a run stands, while it goes on or afterwards: progress, pace, the best so far. Exit code 4 if interrupted."""
+    from forge_ray.cli.status import show_status
+
+    try:
+        found = show_status(run, watch=watch, as_json=as_json)
+    except KeyboardInterrupt:  # ends the watching; the run goes on
+        raise SystemExit(130) from None
+    if found.state == "interrupted":
+        raise typer.Exit(IncompleteRunError.exit_code)
 
 
 @app.command()

@@ -9,6 +9,7 @@ time, a library or a thread inside a long block, is left as it is: what is commi
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import signal
@@ -23,6 +24,7 @@ import typer
 
 from forge_ray.cli import jobs, pool, trees  # noqa: F401 their commands join the application
 from forge_ray.cli.options import app
+from forge_ray.cluster.logs import AsJson, is_json, log_to_stderr
 from forge_ray.errors import ForgeRayError, InputError
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -31,6 +33,9 @@ EXIT_SECONDS = 1.8
 RESUMABLE = ("run", "needle")
 ONCE_ONLY = ("--fresh", "--take-over")
 SHOW_CURSOR = b"\x1b[?25h"
+LOG_FORM = "FORGE_RAY_LOG"
+
+log = logging.getLogger(__name__)
 
 
 class InterruptedBySignal(BaseException):
@@ -59,14 +64,22 @@ def main() -> None:
 def command() -> int:
     """Run the command that ``sys.argv`` names and turn errors into messages; its exit code."""
     try:
+        log_to_stderr(os.environ.get(LOG_FORM) or "text", LOG_FORM)
         return app(standalone_mode=False) or 0
     except ForgeRayError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(str(error))
         return error.exit_code
     except typer.TyperException as error:
         if message := getattr(error, "format_message", error.__str__)():
-            print(f"error: {message}", file=sys.stderr)
+            _tell(message)
         return InputError.exit_code
+
+
+def _tell(error: str) -> None:
+    if is_json():
+        log.error("%s", error)
+    else:
+        print(f"error: {error}", file=sys.stderr)
 
 
 def _watch_signals() -> None:
@@ -96,8 +109,11 @@ def _leave_in_time(woken: int) -> None:
 
 def _leave(code: int) -> NoReturn:
     """Say how to go on and end at once: Python would wait for threads that are inside a block."""
+    told = f"interrupted; {_how_to_go_on()}"
+    if is_json():
+        told = AsJson().format(log.makeRecord(log.name, logging.WARNING, __file__, 0, told, (), None))
     with suppress(OSError):  # nobody reads what is said
-        os.write(2, f"interrupted; {_how_to_go_on()}\n".encode())
+        os.write(2, f"{told}\n".encode())
     os._exit(code)
 
 

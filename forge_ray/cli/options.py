@@ -31,6 +31,9 @@ LocalOption = Annotated[bool, typer.Option("--local", help="In this process, on 
 AddressOption = Annotated[
     str | None, typer.Option(help="Ray cluster to join; default RAY_ADDRESS, else the pool, else embedded.")
 ]
+LogFormatOption = Annotated[
+    str | None, typer.Option("--log-format", help="Of stderr, text or json; default FORGE_RAY_LOG, else text.")
+]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; default one per CPU.")]
 
 DataOption = Annotated[

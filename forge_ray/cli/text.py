@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from rich.table import Table
 
 from forge_ray import jsontext
 from forge_ray.catalog import METRICS, SEGMENTS, metric_text
+from forge_ray.cluster.logs import is_json
 from forge_ray.engine import METRIC_COLUMNS
 from forge_ray.run import ENDS, Result, Run, ended, sharpe_by_luck, verdict_of
 from forge_ray.run import Progress as Committed
@@ -21,16 +24,21 @@ from forge_ray.run import Progress as Committed
 if TYPE_CHECKING:
     import polars as pl
 
+log = logging.getLogger(__name__)
+
 LINE_SECONDS = 5.0
 MAX_WARNINGS = 20
 MAX_WORDS = 72
 LEADERBOARD = ("sharpe", "cagr", "max_drawdown", "trades", "time_in_market")
 
 
-def note(lines: Iterable[str]) -> None:
-    """Lines for people, on stderr."""
+def note(lines: Iterable[str], facts: Mapping[str, Any] | None = None) -> None:
+    """Lines for people, on stderr; where that holds JSON, a record each, with the facts that it tells."""
     for line in lines:
-        print(line, file=sys.stderr)
+        if is_json():
+            log.info("%s", line, extra={"facts": facts or {}})
+        else:
+            print(line, file=sys.stderr)
 
 
 def plan_lines(e: Mapping[str, Any]) -> list[str]:
@@ -89,7 +97,7 @@ class ProgressDisplay:
     """A bar on a terminal; elsewhere a line every few seconds."""
 
     def __init__(self) -> None:
-        self.is_terminal = sys.stderr.isatty()
+        self.is_terminal = sys.stderr.isatty() and not is_json()
         self.said = time.monotonic()
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
         self.bar = Progress(*columns, console=Console(stderr=True)) if self.is_terminal else None
@@ -111,7 +119,8 @@ class ProgressDisplay:
             self.bar.update(self.task, completed=progress.branches, rate=rate)
         elif time.monotonic() - self.said > LINE_SECONDS:
             self.said = time.monotonic()
-            note([f"progress {progress.branches / max(progress.total, 1):.0%} of {progress.total:,}, {rate}"])
+            share = progress.branches / max(progress.total, 1)
+            note([f"progress {share:.0%} of {progress.total:,}, {rate}"], asdict(progress))
 
 
 def atom_lines(atoms: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -25,6 +25,7 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -40,8 +41,11 @@ from ray.exceptions import (
 
 from forge_ray.cluster.crew import JOIN_SECONDS, ClusterError, Crew, OwnCrew, Worker, answers, worker_at
 from forge_ray.cluster.jobs import FETCH_SECONDS, Job
+from forge_ray.cluster.logs import about_work
+from forge_ray.cluster.metrics import Losses, counted
 from forge_ray.cluster.patience import Patience
 from forge_ray.cluster.suspects import Cause, Charges
+from forge_ray.cluster.timeline import write_timeline
 from forge_ray.cluster.work import MAX_PIECES, MOMENT_SECONDS, Done, Work
 from forge_ray.data import MappedFields
 from forge_ray.engine import BoundPlan, kernels_of
@@ -62,18 +66,19 @@ class RayExecutor:
     workers : actors to use, default one per CPU of the cluster. address : the cluster to join, default ``RAY_ADDRESS``,
     else an embedded one. cache_bytes : per actor. options : further arguments of ``ray.init`` for an embedded cluster.
     crew : the workers to use instead of these; with `stays` they are there for the next run too.
-    block_seconds : after which a worker is taken to hang; default by what is predicted and seen.
+    block_seconds : after which a worker is taken to hang; default by what is predicted and seen. timeline : the file
+    that Ray's timeline of a run is written to when the run is complete.
 
     pids : of the workers that are there. deaths : of those of the last run, by cause.
     """
 
     def __init__(
         self, workers: int | None, cache_bytes: int, address: str | None = None, *, crew: Crew | None = None,
-        stays: bool = False, block_seconds: float | None = None, **options: Any,
+        stays: bool = False, block_seconds: float | None = None, timeline: Path | None = None, **options: Any,
     ):  # fmt: skip
         address = address or os.environ.get("RAY_ADDRESS")
         self.crew, self.stays = crew or OwnCrew(workers, cache_bytes, address, **options), stays
-        self.block_seconds = block_seconds
+        self.block_seconds, self.timeline = block_seconds, timeline
         self.pids: list[int] = []
         self.deaths: Counter[Cause] = Counter()
 
@@ -85,7 +90,10 @@ class RayExecutor:
         self.crew.join()
         self.deaths.clear()
         try:
-            yield from _Dispatch(self, bound, iter(blocks)).results()
+            dispatch = _Dispatch(self, bound, iter(blocks))
+            yield from counted(dispatch.results(), dispatch.losses)
+            if self.timeline:
+                write_timeline(self.timeline)
         finally:
             if not self.stays:
                 self.crew.leave()
@@ -110,7 +118,7 @@ class _Dispatch:
         self.arriving: dict[ray.ObjectRef, tuple[Any, list[ray.ObjectRef]]] = {}
         self.returned: deque[Work] = deque()
         self.charges, self.patience = Charges(), Patience(bound, executor.block_seconds)
-        self.n_attempts, self.in_vain, self.pieces = 0, 0, 1
+        self.n_attempts, self.in_vain, self.pieces, self.losses = 0, 0, 1, Losses()
         self.staffed = time.monotonic()
 
     @cached_property
@@ -118,7 +126,7 @@ class _Dispatch:
         """For workers that do not see the files of the panel's fields."""
         return self.crew.job(replace(self.bound, panel=self.bound.panel.in_memory()))
 
-    def results(self) -> Iterator[Done | None]:
+    def results(self) -> Generator[Done | None]:
         workers = self.crew.gather()
         self._ready(workers)
         self._staff(workers)
@@ -203,6 +211,7 @@ class _Dispatch:
     def _lose(self, worker: Worker, error: Exception | None) -> None:
         """Take back what a worker has not begun, and ask whether it died: that may take a while where its node did."""
         running, *waiting = worker.queue
+        self.losses.blocks(len(worker.queue))
         self.pending = {r: held for r, held in self.pending.items() if held[0] is not worker}
         self._return(waiting)
         self._staff([other for other in self.workers if other is not worker])
@@ -226,7 +235,7 @@ class _Dispatch:
 
     def _bury(self, worker: Worker, work: Work, cause: Cause) -> None:
         self.executor.deaths[cause] += 1
-        log.warning("worker %d died on %s: %s", worker.pid, work, cause)
+        self.losses.worker(worker.pid, work, cause)
         self._return(self.charges.died(work, cause))
         if cause is Cause.MEMORY:
             self.pieces = min(2 * self.pieces, MAX_PIECES)
@@ -243,7 +252,8 @@ class _Dispatch:
         for worker in [worker for worker in self.workers if worker.queue]:
             limit = self.patience.limit(worker.queue[0], self.charges.seconds(worker.queue[0]))
             if time.monotonic() - worker.since > limit and not self._has_answered(worker):
-                log.warning("worker %d is ended: %s takes more than %.0f s", worker.pid, worker.queue[0], limit)
+                with about_work(worker.queue[0]):
+                    log.warning("worker %d is ended: %s takes more than %.0f s", worker.pid, worker.queue[0], limit)
                 ray.kill(worker.actor, no_restart=False)
                 self._lose(worker, None)
 

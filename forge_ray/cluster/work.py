@@ -20,6 +20,7 @@ from types import TracebackType
 
 import pyarrow as pa
 
+from forge_ray.cluster.logs import logged
 from forge_ray.engine import BoundPlan, Cache, Tally, evaluate
 from forge_ray.errors import BlockMemoryError, EvaluationError, ForgeRayError
 from forge_ray.store import OutcomeStore, Part, Receipt, encode_part, write_part
@@ -64,10 +65,12 @@ class Work:
 
 @dataclass(frozen=True)
 class Done:
-    """A finished block. `payload` holds the encoded rows if the worker could not reach the run's folder."""
+    """A finished block. `payload` holds the encoded rows if the worker could not reach the run's folder. `records` is
+    what another process logged until then."""
 
     receipt: Receipt
     payload: bytes | None = None
+    records: tuple[logging.LogRecord, ...] = ()
 
 
 class naming_block:  # noqa: N801 — reads as the statement it is
@@ -91,6 +94,7 @@ class naming_block:  # noqa: N801 — reads as the statement it is
             raise named(f"{text} ({where})" if where else text) from error
 
 
+@logged
 def do(work: Work, bound: BoundPlan, cache: Cache) -> Done:
     """Evaluate one block and write the rows that the run keeps."""
     tally = Tally()
@@ -168,6 +172,8 @@ def _write(work: Work, rows: pa.Table) -> tuple[Part, bytes | None]:
 
 
 def _counts(table: pa.Table) -> dict[str, int]:
-    """Branches evaluated, by status, and how many passed."""
+    """Branches evaluated, by status, how many passed, and how many position paths there are."""
     by_status = {item["values"]: item["counts"] for item in table["status"].value_counts().to_pylist()}
-    return {"branches": len(table), **by_status, "passed": int(table["passed"].to_numpy().sum())}
+    n_paths = len(table["path"].drop_null().unique())
+    passed = int(table["passed"].to_numpy().sum())
+    return {"branches": len(table), **by_status, "passed": passed, "distinct_in_block": n_paths}

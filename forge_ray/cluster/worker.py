@@ -6,7 +6,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -14,6 +14,7 @@ import ray
 
 from forge_ray.cluster.code import running_code
 from forge_ray.cluster.jobs import Job
+from forge_ray.cluster.logs import keep_records
 from forge_ray.cluster.work import Done, Work, do, probe
 from forge_ray.data import MappedFields
 from forge_ray.engine import BoundPlan, Cache, Tally, warm_kernels
@@ -51,6 +52,7 @@ class BlockWorker:
     def __init__(self, cache_bytes: int):
         self.code, self.began = running_code(), time.monotonic()
         self.cache, self.tally, self.blocks = Cache(cache_bytes), Tally(), 0
+        self.log = keep_records()
         self.jobs: _Recent[BoundPlan] = _Recent()
 
     @ray.method(max_task_retries=-1)
@@ -72,7 +74,7 @@ class BlockWorker:
         done = do(work, self.jobs.get(job.key, job.open), self.cache)
         self.tally.add(Tally.read(done.receipt.counts))
         self.blocks += 1
-        return done
+        return replace(done, records=self.log.taken())
 
     def probe(self, job: Job, work: Work, memory: int | None) -> float:
         """Whether this process survives some branches, see `work.probe`."""

@@ -17,12 +17,13 @@ from forge_ray.run.execution import (
     prepare,
     sharpe_by_luck,
 )
-from forge_ray.run.executors import CACHE_BYTES, Session, choose_executor, default_workers, session
+from forge_ray.run.executors import CACHE_BYTES, Session, check_timeline, choose_executor, default_workers, session
 from forge_ray.run.explanation import explain
 from forge_ray.run.look_ahead import TRUNCATED, LookAhead
 from forge_ray.run.needle import AROUND, needle
 from forge_ray.run.plane import StepPlane, check_archive, plane
 from forge_ray.run.reading import ENDS, Run, ended, verdict_of
+from forge_ray.run.status import Status, Watch
 
 __all__ = [
     "AROUND",
@@ -42,11 +43,14 @@ __all__ = [
     "Result",
     "Run",
     "Session",
+    "Status",
     "StepPlane",
+    "Watch",
     "audit",
     "backtest",
     "branch_sweep",
     "check_archive",
+    "check_timeline",
     "choose_executor",
     "compare",
     "cost_of",

@@ -27,6 +27,7 @@ import pyarrow as pa
 
 from forge_ray import jsontext
 from forge_ray.catalog import BARS_PER_YEAR
+from forge_ray.cluster.logs import about
 from forge_ray.cluster.work import Done, Work
 from forge_ray.data import CacheFolder, Frame, Panel, RawMarket, history_table, in_files, read_raw
 from forge_ray.engine import (
@@ -45,7 +46,7 @@ from forge_ray.engine import (
 from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, unknown
 from forge_ray.plan import Plan, Prune, compile_plan
 from forge_ray.run.capacity import memory, mib
-from forge_ray.run.cost import Cost, cost_of
+from forge_ray.run.cost import Cost, cost_of, timed
 from forge_ray.run.interrupts import Interrupts
 from forge_ray.store import LocalStore, Part, SqliteSink, write_payload
 from forge_ray.sweep import ENGINE_VERSION, Sweep, resolved
@@ -209,7 +210,7 @@ def execute(
         space.size,
         take_over=take_over,
     )
-    with closing(store):
+    with closing(store), about(prepared.run_id):
         store.keep_job(jsontext.write(prepared.sweep.job).encode(), _market_in_memory(prepared))
         computed, driver = 0, Tally()
         with _sink(store, sink) as keep_rows:
@@ -285,7 +286,7 @@ def _compute(
     missing = takewhile(lambda block: interrupts.arrived is None, store.missing())
     blocks = (Work(lo, hi, str(store.epoch), str(store.path), outcomes) for lo, hi in missing)
     with interrupts, closing(executor.run(bound, blocks)) as finished:
-        for done in finished:
+        for done in timed(finished):
             interrupts.note()
             if done is None:
                 if interrupts.arrived is not None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forge_ray.errors import InputError, Problem, step
+from forge_ray.jsontext import MAX_PATH
 from forge_ray.run.execution import Executor
 
 if TYPE_CHECKING:
@@ -26,13 +29,14 @@ def default_workers(workers: int | None) -> int:
 
 
 def choose_executor(
-    *, ray: bool, workers: int | None = None, address: str | None = None, block_seconds: float | None = None
-) -> Executor:
+    *, ray: bool, workers: int | None = None, address: str | None = None, block_seconds: float | None = None,
+    timeline: Path | None = None,
+) -> Executor:  # fmt: skip
     """Ray (the cluster at ``address`` or RAY_ADDRESS, else the pool of this machine, else an embedded cluster), or
     threads of this process.
 
     workers : default one per CPU, on Ray one per CPU of the cluster. block_seconds : on Ray, after which a worker is
-    taken to hang.
+    taken to hang. timeline : the file for Ray's timeline, see `check_timeline`.
     """
     if not ray:
         from forge_ray.cluster.local import LocalExecutor
@@ -41,7 +45,22 @@ def choose_executor(
     from forge_ray.cluster.ray_executor import RayExecutor
 
     crew = _pool_crew(workers, address)
-    return RayExecutor(workers, CACHE_BYTES, address, crew=crew, block_seconds=block_seconds)
+    return RayExecutor(workers, CACHE_BYTES, address, crew=crew, block_seconds=block_seconds, timeline=timeline)
+
+
+def check_timeline(path: Path, *, ray: bool) -> None:
+    """Raises `InputError` if no timeline can be written there, or if there is none; what is there stays as it is."""
+    if not ray:
+        raise InputError(
+            [Problem("timeline", "is written by Ray, and threads do without it; allowed: without --local")]
+        )
+    try:
+        is_new = not path.exists()
+        path.open("ab").close()
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise InputError([Problem("timeline", f"{step(str(path), MAX_PATH)}: {error.strerror}")]) from error
 
 
 def _pool_crew(workers: int | None, address: str | None) -> Crew | None:
