@@ -110,6 +110,7 @@ def needle(
     ray: bool = False,
     out: str | Path = "runs",
     workers: int | None = None,
+    allow_unauthenticated: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
@@ -121,7 +122,8 @@ def needle(
     alone = sweep(tree, data=data, **fields)
     around = sweep(tree, data=data, design=runs.AROUND | dict(design or {}), **fields)
     told = on_progress or _line_below_cell()
-    return runs.needle(alone, around, session().executor(ray=ray, workers=workers), out, on_progress=told)
+    executor = session().executor(ray=ray, workers=workers, allow_unauthenticated=allow_unauthenticated)
+    return runs.needle(alone, around, executor, out, on_progress=told)
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ class PlanView:
         ray: bool = False,
         out: str | Path = "runs",
         workers: int | None = None,
+        allow_unauthenticated: bool = False,
         fresh: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Run:
@@ -151,11 +154,12 @@ class PlanView:
 
         ray : on a Ray cluster (``RAY_ADDRESS``, else the pool, else an embedded one), otherwise on threads; the rows
         are the same. What was computed, and an embedded cluster, stay with this process: the next run starts warm.
-        workers : default one per CPU. fresh : throw an existing run of this sweep away first.
+        workers : default one per CPU. allow_unauthenticated : also a cluster that lets in whoever reaches it.
+        fresh : throw an existing run of this sweep away first.
         on_progress : told after every commit; by default a line below the cell that is kept up to date.
         """
         told = on_progress or _line_below_cell()
-        executor = session().executor(ray=ray, workers=workers)
+        executor = session().executor(ray=ray, workers=workers, allow_unauthenticated=allow_unauthenticated)
         result = execute(self.prepared, executor, out, fresh=fresh, on_progress=told)
         return Run(result.path)
 

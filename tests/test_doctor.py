@@ -89,6 +89,15 @@ def test_a_token_that_others_can_read_is_a_warning_until_it_is_protected(tmp_pat
     assert not [text for text in warnings(tmp_path) if "auth_token" in text]
 
 
+def test_a_folder_of_ray_that_others_can_enter_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ray").mkdir(mode=0o755)
+    assert f"{tmp_path / '.ray'}: mode 0755, others may use it; want 0700 (chmod 700)" in warnings(tmp_path)
+    protect_token()
+    assert not [text for text in warnings(tmp_path) if ".ray" in text]
+
+
 def test_a_stricter_token_is_left_alone(tmp_path: Path, token: Path):
     token.chmod(0o400)
     protect_token()

@@ -33,6 +33,7 @@ from forge_ray.cluster.pool import Pool, PoolError, find_pool, pool_folder, star
 from forge_ray.cluster.pool_server import remove_remains
 from forge_ray.cluster.pool_status import reports
 from forge_ray.cluster.ray_executor import RayExecutor, ray
+from forge_ray.cluster.token import is_loopback, require_guarded
 from forge_ray.cluster.worker import BlockWorker
 from forge_ray.data import MappedFields
 from forge_ray.engine import Tally
@@ -291,6 +292,11 @@ def test_what_the_command_line_says_of_the_pool(pool: Pool):
 def test_a_second_pool_is_refused(pool: Pool):
     with pytest.raises(PoolError, match=f"process {pool.pid} is a pool with 2 workers"):
         start_pool(1, CACHE)
+
+
+def test_the_cluster_of_the_pool_wants_a_token(pool: Pool):
+    assert not is_loopback(pool.address), "the question would not be asked"
+    require_guarded(pool.address)
 
 
 def as_told(pool: Pool, **changes: object) -> None:

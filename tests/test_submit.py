@@ -55,10 +55,10 @@ class Head:
         log, errors = process.communicate(timeout=60)
         return process.returncode, (log + errors).splitlines() if process.returncode else log.splitlines()
 
-    def status(self, **headers: str) -> int:
-        """What the job API answers."""
+    def status(self, path: str = "/api/jobs/", **headers: str) -> int:
+        """What the dashboard's server answers, by default its job API."""
         try:
-            with urlopen(Request(f"{self.url}/api/jobs/", headers=headers), timeout=5) as answer:
+            with urlopen(Request(f"{self.url}{path}", headers=headers), timeout=5) as answer:
                 return answer.status
         except HTTPError as error:
             error.close()
@@ -158,6 +158,18 @@ def local_rows(sweep: Prepared, folder: Path) -> pl.DataFrame:
 def test_the_job_api_wants_the_token(head: Head):
     assert head.status() == 401
     assert head.status(Authorization="Bearer wrong") == 403
+
+
+@pytest.mark.parametrize("path", ["/api/version", "/nodes", "/logical/actors", "/api/v0/logs"])
+def test_the_dashboard_wants_the_token(path: str, head: Head):
+    assert head.status(path) == 401
+
+
+def test_the_dashboard_listens_on_loopback_only(head: Head):
+    """Without an option to that end."""
+    port = int(head.url.rpartition(":")[2])
+    listening = {c.laddr.ip for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port == port}
+    assert listening == {"127.0.0.1"}
 
 
 def test_a_submitted_job_gives_the_rows_of_a_local_run(head: Head, tmp_path: Path):

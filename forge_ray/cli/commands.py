@@ -51,9 +51,9 @@ from forge_ray.tree import atoms_of, parse_tree
 
 
 def run(
-    job: Path, settings: list[str], *, out: Path, local: bool, address: str | None, workers: int | None, fresh: bool,
-    take_over: bool, sink: str | None, block_timeout: float | None, timeline: Path | None, log_format: str | None,
-    as_json: bool,
+    job: Path, settings: list[str], *, out: Path, local: bool, address: str | None, allow_unauthenticated: bool,
+    workers: int | None, fresh: bool, take_over: bool, sink: str | None, block_timeout: float | None,
+    timeline: Path | None, log_format: str | None, as_json: bool,
 ) -> Result:  # fmt: skip
     if log_format:
         log_to_stderr(log_format, "--log-format")
@@ -66,8 +66,9 @@ def run(
     with about(prepared.run_id), text.ProgressDisplay() as display, named_as_options("sink"):
         text.note(text.plan_lines(explain_plan(prepared, default_workers(workers), CACHE_BYTES)))
         executor = choose_executor(
-            ray=not local, workers=workers, address=address, block_seconds=block_timeout, timeline=timeline
-        )
+            ray=not local, workers=workers, address=address, allow_unauthenticated=allow_unauthenticated,
+            block_seconds=block_timeout, timeline=timeline,
+        )  # fmt: skip
         text.note([f"on {executor}"])
         result = execute(
             prepared, executor, out, fresh=fresh, take_over=take_over, sink=sink, on_progress=display.update
@@ -203,12 +204,14 @@ def today(tree: Path, *, data: str | None, settings: list[str], as_json: bool) -
 
 def needle(
     tree: Path, asked: dict[str, Any], *, data: str | None, out: Path, local: bool, address: str | None,
-    workers: int | None, settings: list[str], as_json: bool,
+    allow_unauthenticated: bool, workers: int | None, settings: list[str], as_json: bool,
 ) -> None:  # fmt: skip
     design = AROUND | {name: value for name, value in asked.items() if value is not None}
     as_written = tree_sweep(tree, data, settings)
     around = tree_sweep(tree, data, [*settings, f"design={jsontext.write(design)}"])
-    executor = choose_executor(ray=not local, workers=workers, address=address)
+    executor = choose_executor(
+        ray=not local, workers=workers, address=address, allow_unauthenticated=allow_unauthenticated
+    )
     with text.ProgressDisplay() as display:
         found = run_needle(as_written, around, executor, out, on_progress=display.update)
     print(jsontext.write(found) if as_json else "\n".join(needle_lines(found)))

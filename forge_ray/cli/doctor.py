@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from forge_ray.cluster.token import token_is_exposed, token_mode, token_path
+from forge_ray.cluster.token import exposed_places, token_mode, token_path
 from forge_ray.data import CacheFolder
 from forge_ray.engine import kernel_cache
 from forge_ray.run import data_cache, memory
@@ -90,7 +90,7 @@ def _cores() -> dict[str, int | float]:
 def _ray() -> dict[str, Any]:
     mode = token_mode()
     return {
-        "auth_mode": os.environ["RAY_AUTH_MODE"],
+        "auth_mode": os.environ.get("RAY_AUTH_MODE", "token"),
         "token_file": str(token_path()),
         "token_mode": None if mode is None else f"{mode:04o}",
         "token_in_environment": "RAY_AUTH_TOKEN" in os.environ,
@@ -118,8 +118,9 @@ def _warnings(found: Mapping[str, Any]) -> Iterator[str]:
 def _ray_warnings(ray: Mapping[str, Any]) -> Iterator[str]:
     if ray["auth_mode"] != "token":
         yield f"RAY_AUTH_MODE is {ray['auth_mode']!r}: whoever reaches the cluster runs code there; want 'token'"
-    if token_is_exposed():
-        yield f"{ray['token_file']}: mode {ray['token_mode']}, others may read it; want 0600 (chmod 600)"
+    for place in exposed_places():
+        want = 700 if place.is_dir() else 600
+        yield f"{place}: mode {place.stat().st_mode & 0o777:04o}, others may use it; want 0{want} (chmod {want})"
     if ray["address"] and ray["token_mode"] is None and not ray["token_in_environment"]:
         yield f"RAY_ADDRESS is set, but there is no token at {ray['token_file']}"
 

@@ -12,6 +12,7 @@ import typer
 
 from forge_ray.cli.options import (
     AddressOption,
+    AllowOption,
     JobArgument,
     JsonOption,
     LocalOption,
@@ -32,6 +33,7 @@ def run(
     out: OutOption = Path("runs"),
     local: LocalOption = False,
     address: AddressOption = None,
+    allow_unauthenticated: AllowOption = False,
     workers: WorkersOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an existing run of this job away first.")] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help="Take the run from a driver that hangs.")] = False,
@@ -51,8 +53,8 @@ def run(
     from forge_ray.cli import commands
 
     result = commands.run(
-        job, settings, out=out, local=local, address=address, workers=workers, fresh=fresh, take_over=take_over,
-        sink=sink, block_timeout=block_timeout, timeline=timeline, log_format=log_format, as_json=as_json,
+        job, settings, out=out, local=local, address=address, allow_unauthenticated=allow_unauthenticated,
+        workers=workers, fresh=fresh, take_over=take_over, sink=sink, block_timeout=block_timeout, timeline=timeline, log_format=log_format, as_json=as_json,
     )  # fmt: skip
     if strict and not result.passed:
         raise typer.Exit(3)

@@ -34,6 +34,9 @@ AddressOption = Annotated[
 LogFormatOption = Annotated[
     str | None, typer.Option("--log-format", help="Of stderr, text or json; default FORGE_RAY_LOG, else text.")
 ]
+AllowOption = Annotated[
+    bool, typer.Option("--allow-unauthenticated", help="Also a cluster that lets in whoever reaches it.")
+]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; default one per CPU.")]
 
 DataOption = Annotated[

@@ -12,6 +12,7 @@ import typer
 
 from forge_ray.cli.options import (
     AddressOption,
+    AllowOption,
     DataOption,
     JsonOption,
     LocalOption,
@@ -150,6 +151,7 @@ def needle(
     out: OutOption = Path("runs"),
     local: LocalOption = False,
     address: AddressOption = None,
+    allow_unauthenticated: AllowOption = False,
     workers: WorkersOption = None,
     settings: SetOption = [],
     as_json: JsonOption = False,
@@ -159,8 +161,8 @@ def needle(
 
     asked = {"sample": neighbours, "changes": changes, "window": window, "threshold": threshold, "seed": seed}
     commands.needle(
-        tree, asked, data=data, out=out, local=local, address=address, workers=workers, settings=settings,
-        as_json=as_json,
+        tree, asked, data=data, out=out, local=local, address=address, allow_unauthenticated=allow_unauthenticated,
+        workers=workers, settings=settings, as_json=as_json,
     )  # fmt: skip
 
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import AuthenticationError, GetTimeoutError, RayActorError
 
 from forge_ray.cluster.code import differing
 from forge_ray.cluster.jobs import Job, job_of
 from forge_ray.cluster.pool import NAMESPACE, Pool
-from forge_ray.cluster.token import protect_token
+from forge_ray.cluster.token import make_token, protect_token, require_guarded, require_token_mode
 from forge_ray.cluster.work import Work
 from forge_ray.cluster.worker import BlockWorker, Place
 from forge_ray.engine import BoundPlan
@@ -92,11 +92,16 @@ class Crew(ABC):
 class OwnCrew(Crew):
     """Actors of this process, on the cluster that is named, else on one embedded here. They end when it leaves.
 
-    n_workers : default one per CPU of the cluster. options : further arguments of ``ray.init`` for an embedded one.
+    n_workers : default one per CPU of the cluster. allow_unauthenticated : also one that lets in whoever reaches it.
+    options : further arguments of ``ray.init`` for an embedded one.
     """
 
-    def __init__(self, n_workers: int | None, cache_bytes: int, address: str | None, **options: Any):
-        self.n_workers, self.cache_bytes, self.address, self.options = n_workers, cache_bytes, address, options
+    def __init__(
+        self, n_workers: int | None, cache_bytes: int, address: str | None, *, allow_unauthenticated: bool = False,
+        **options: Any,
+    ):  # fmt: skip
+        self.n_workers, self.cache_bytes, self.options = n_workers, cache_bytes, options
+        self.address, self.allow_unauthenticated = None if address == "local" else address, allow_unauthenticated
         self.workers: list[Worker] = []
         self.actors: list[Any] = []
         self.owns_cluster = False
@@ -116,10 +121,16 @@ class OwnCrew(Crew):
 
     def _connect(self) -> None:
         with own_sigterm():
-            if self.address:
+            if not self.address:
+                start_embedded(self.n_workers, allow_unauthenticated=self.allow_unauthenticated, **self.options)
+                return
+            if not self.allow_unauthenticated:
+                require_guarded(self.address)
+            try:
                 ray.init(address=self.address, runtime_env={"env_vars": WORKER_ENV}, **QUIET)
-            else:
-                start_embedded(self.n_workers, **self.options)
+            except (AuthenticationError, ConnectionError) as error:
+                text = "RAY_AUTH_MODE and the token must be those of the cluster"
+                raise ClusterError(f"cannot join {self}: {error}; {text}") from error
 
     def gather(self) -> list[Worker]:
         wanted = self.n_workers or int(ray.cluster_resources().get("CPU", 1))
@@ -188,11 +199,14 @@ class PoolCrew(Crew):
         self.connected = False
 
 
-def start_embedded(n_workers: int | None, **options: Any) -> None:
-    """Start a cluster on this machine that ends with this process."""
-    options = {"num_cpus": n_workers, "include_dashboard": False, **options}
-    ray.init(address="local", runtime_env={"env_vars": WORKER_ENV}, **QUIET, **options)
+def start_embedded(n_workers: int | None, *, allow_unauthenticated: bool = False, **options: Any) -> None:
+    """Start a cluster on this machine that ends with this process. Raises `TokenError` if it would not want one."""
+    if not allow_unauthenticated:
+        require_token_mode()
+    make_token()
     protect_token()
+    options = {"num_cpus": n_workers, "include_dashboard": False, "dashboard_host": "127.0.0.1", **options}
+    ray.init(address="local", runtime_env={"env_vars": WORKER_ENV}, **QUIET, **options)
 
 
 def met(actors: Sequence[Any], seconds: float) -> list[Worker]:

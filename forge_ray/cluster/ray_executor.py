@@ -64,7 +64,7 @@ class RayExecutor:
     """Evaluates blocks on Ray actors.
 
     workers : actors to use, default one per CPU of the cluster. address : the cluster to join, default ``RAY_ADDRESS``,
-    else an embedded one. cache_bytes : per actor. options : further arguments of ``ray.init`` for an embedded cluster.
+    else an embedded one. cache_bytes : per actor. options : further arguments of `OwnCrew`.
     crew : the workers to use instead of these; with `stays` they are there for the next run too.
     block_seconds : after which a worker is taken to hang; default by what is predicted and seen. timeline : the file
     that Ray's timeline of a run is written to when the run is complete.

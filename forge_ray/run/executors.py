@@ -29,14 +29,14 @@ def default_workers(workers: int | None) -> int:
 
 
 def choose_executor(
-    *, ray: bool, workers: int | None = None, address: str | None = None, block_seconds: float | None = None,
-    timeline: Path | None = None,
+    *, ray: bool, workers: int | None = None, address: str | None = None, allow_unauthenticated: bool = False,
+    block_seconds: float | None = None, timeline: Path | None = None,
 ) -> Executor:  # fmt: skip
     """Ray (the cluster at ``address`` or RAY_ADDRESS, else the pool of this machine, else an embedded cluster), or
     threads of this process.
 
-    workers : default one per CPU, on Ray one per CPU of the cluster. block_seconds : on Ray, after which a worker is
-    taken to hang. timeline : the file for Ray's timeline, see `check_timeline`.
+    workers : default one per CPU, on Ray one per CPU of the cluster. allow_unauthenticated : also a cluster that wants
+    no token. block_seconds : on Ray, after which a worker is taken to hang. timeline : the file for Ray's timeline, see `check_timeline`.
     """
     if not ray:
         from forge_ray.cluster.local import LocalExecutor
@@ -45,7 +45,10 @@ def choose_executor(
     from forge_ray.cluster.ray_executor import RayExecutor
 
     crew = _pool_crew(workers, address)
-    return RayExecutor(workers, CACHE_BYTES, address, crew=crew, block_seconds=block_seconds, timeline=timeline)
+    return RayExecutor(
+        workers, CACHE_BYTES, address, crew=crew, block_seconds=block_seconds, timeline=timeline,
+        allow_unauthenticated=allow_unauthenticated,
+    )  # fmt: skip
 
 
 def check_timeline(path: Path, *, ray: bool) -> None:
@@ -89,9 +92,11 @@ class Session:
     def __init__(self) -> None:
         self._threads: LocalExecutor | None = None
         self._crew: Crew | None = None
-        self._asked: tuple[int | None, str | None] = (None, None)
+        self._asked: tuple[int | None, str | None, bool] = (None, None, False)
 
-    def executor(self, *, ray: bool, workers: int | None = None, address: str | None = None) -> Executor:
+    def executor(
+        self, *, ray: bool, workers: int | None = None, address: str | None = None, allow_unauthenticated: bool = False
+    ) -> Executor:
         """As `choose_executor`, warm with what the runs before have left."""
         if not ray:
             from forge_ray.cluster.local import LocalExecutor
@@ -103,12 +108,13 @@ class Session:
         from forge_ray.cluster.ray_executor import RayExecutor
 
         address = address or os.environ.get("RAY_ADDRESS")
-        pooled = _pool_crew(workers, address)
-        if self._crew is not None and (pooled or self._asked != (workers, address)):
+        asked, pooled = (workers, address, allow_unauthenticated), _pool_crew(workers, address)
+        if self._crew is not None and (pooled or self._asked != asked):
             self.close()
         if pooled:
             return RayExecutor(workers, CACHE_BYTES, crew=pooled)
-        self._crew, self._asked = self._crew or OwnCrew(workers, CACHE_BYTES, address), (workers, address)
+        allowed = {"allow_unauthenticated": allow_unauthenticated}
+        self._crew, self._asked = self._crew or OwnCrew(workers, CACHE_BYTES, address, **allowed), asked
         return RayExecutor(workers, CACHE_BYTES, crew=self._crew, stays=True)
 
     def close(self) -> None:
