@@ -23,7 +23,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.message}" if self.place else self.message
+        return printable(f"{self.place}: {self.message}" if self.place else self.message)
 
 
 class ForgeRayError(Exception):
@@ -86,6 +86,11 @@ class IncompleteRunError(ForgeRayError):
     """A run ended before all its blocks were committed; it can be resumed."""
 
     exit_code = 4
+
+
+def printable(text: str) -> str:
+    """Text as it is but for what a terminal obeys or hides: names of files and tickers come from anybody."""
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def nearest(value: str, allowed: Iterable[str]) -> str:

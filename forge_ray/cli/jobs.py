@@ -54,7 +54,8 @@ def run(
 
     result = commands.run(
         job, settings, out=out, local=local, address=address, allow_unauthenticated=allow_unauthenticated,
-        workers=workers, fresh=fresh, take_over=take_over, sink=sink, block_timeout=block_timeout, timeline=timeline, log_format=log_format, as_json=as_json,
+        workers=workers, fresh=fresh, take_over=take_over, sink=sink, block_timeout=block_timeout,
+        timeline=timeline, log_format=log_format, as_json=as_json,
     )  # fmt: skip
     if strict and not result.passed:
         raise typer.Exit(3)

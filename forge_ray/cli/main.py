@@ -25,7 +25,7 @@ import typer
 from forge_ray.cli import jobs, pool, trees  # noqa: F401 their commands join the application
 from forge_ray.cli.options import app
 from forge_ray.cluster.logs import AsJson, is_json, log_to_stderr
-from forge_ray.errors import ForgeRayError, InputError
+from forge_ray.errors import ForgeRayError, InputError, printable
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 EXIT_SECONDS = 1.8
@@ -79,7 +79,7 @@ def _tell(error: str) -> None:
     if is_json():
         log.error("%s", error)
     else:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error)}", file=sys.stderr)
 
 
 def _watch_signals() -> None:

@@ -5,6 +5,7 @@ A ticker never becomes a path: tickers are matched against what a source has.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -73,11 +74,16 @@ def open_market(source: Any, columns: Mapping[str, str]) -> Market:
         return TickerMarket(name, _files(path), columns)
     reader = next((kind for ending, kind in READERS.items() if name.endswith(ending)), None)
     if not _is(path, Path.is_file):
-        raise DataError([Problem("data", f"no folder or file {shown(name, 300)}; allowed: {ALLOWED}")])
+        raise DataError([Problem("data", f"no folder or file {shown(_told(name), 300)}; allowed: {ALLOWED}")])
     if reader is None:
         text = f"{shown(name, 300)} ends with none of {', '.join(READERS)}; allowed: {ALLOWED}"
         raise DataError([Problem("data", text)])
     return LongMarket(name, reader(path), columns)
+
+
+def _told(name: str) -> str:
+    """A name for an error: of a URL, which is no source, without what may be secret."""
+    return re.sub(r"//[^/?#]*@", "//…@", name.partition("?")[0] + "?…" * ("?" in name)) if "://" in name else name
 
 
 def _is(path: Path, kind: Callable[[Path], bool]) -> bool:

@@ -36,7 +36,8 @@ def choose_executor(
     threads of this process.
 
     workers : default one per CPU, on Ray one per CPU of the cluster. allow_unauthenticated : also a cluster that wants
-    no token. block_seconds : on Ray, after which a worker is taken to hang. timeline : the file for Ray's timeline, see `check_timeline`.
+    no token. block_seconds : on Ray, after which a worker is taken to hang. timeline : the file for Ray's timeline, see
+    `check_timeline`.
     """
     if not ray:
         from forge_ray.cluster.local import LocalExecutor

@@ -8,6 +8,7 @@ A value may be anything with operators: numbers, numpy arrays, data-frame expres
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import warnings
 from collections.abc import Callable, Collection, Mapping
@@ -128,6 +129,8 @@ def _check_value(node: ast.expr) -> None:
     match node:
         case ast.Constant(value=int() as number) if abs(number) > MAX_INTEGER:
             raise ValueError(f"{shown(number)} is too large; allowed: whole numbers up to {MAX_INTEGER:,}")
+        case ast.Constant(value=float() as number) if not math.isfinite(number):
+            raise ValueError(f"{shown(number)} is not finite; allowed: numbers that are")
         case ast.Name() | ast.Constant(value=int() | float() | str()):
             pass
         case ast.UnaryOp(op=ast.USub(), operand=operand):
