@@ -22,17 +22,41 @@ from forge_ray.cluster import crew, token
 from forge_ray.cluster.crew import ClusterError, OwnCrew, start_embedded
 from forge_ray.cluster.ray_executor import RayExecutor, ray
 from forge_ray.cluster.token import TokenError, is_loopback, make_token, protect_token, require_guarded
+from forge_ray.engine import kernel_cache
 from forge_ray.run import choose_executor
 
 CACHE = 2**26
+CANARY = "c4n4ry" * 6
 EMBEDDED = """
 import json, os, sys
 import ray
+from forge_ray.cluster.ray_executor import RayExecutor
+from forge_ray.errors import ForgeRayError
+from forge_ray.run import execute, prepare
+from forge_ray.sweep import parse_job
 from forge_ray.cluster.crew import start_embedded
 start_embedded(1, _temp_dir=f"{os.environ['HOME']}/ray", object_store_memory=80_000_000)
-print(json.dumps({"address": ray.get_runtime_context().gcs_address}), flush=True)
+job = json.loads(sys.argv[1])
+result = execute(prepare(parse_job(job)), RayExecutor(1, 2**26), f"{os.environ['HOME']}/runs", sink="sqlite")
+try:
+    prepare(parse_job(job | {"data": "https://me:" + os.environ["VENDOR_API_KEY"] + "@example.org/bars"}))
+except ForgeRayError as error:
+    print(error, file=sys.stderr)
+print(json.dumps({"address": ray.get_runtime_context().gcs_address, "path": result.path}), flush=True)
 sys.stdin.read()
 """
+JOB = {
+    "data": "sample:us20",
+    "tree": {
+        "id": "gate",
+        "kind": "indicator",
+        "conditions": [
+            {"id": "dip", "metric": "RSI", "window": "$n", "ticker": "AAPL", "comparator": "lt", "threshold": 40}
+        ],
+        "children": {"then": [{"id": "in", "kind": "position", "positions": ["AAPL"]}], "else": []},
+    },
+    "axes": {"n": "2..9"},
+}
 
 
 def own_address() -> str:
@@ -70,7 +94,10 @@ def processes(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         *(f"--dashboard-agent-grpc-port={agent_grpc}", f"--ray-client-server-port={client}"),
     ]
     head = opened(start, folder / "head.log", RAY_AUTH_MODE="disabled")
-    embedded = opened([sys.executable, "-c", EMBEDDED], folder / "embedded.log", HOME=str(folder))
+    command = [sys.executable, "-c", EMBEDDED, json.dumps(JOB)]
+    kept = str(kernel_cache().folder.parent.parent)
+    settings = {"HOME": str(folder), "FORGE_RAY_CACHE": kept, "VENDOR_API_KEY": CANARY}
+    embedded = opened(command, folder / "embedded.log", **settings)
     try:
         yield embedded, f"{host}:{port}"
     finally:
@@ -121,20 +148,34 @@ def test_an_open_cluster_is_joined_where_that_is_allowed(open_cluster: str):
         executor.crew.leave()
 
 
-def test_a_cluster_that_starts_here_wants_a_token_that_only_its_owner_reads(
-    processes: tuple[subprocess.Popen[str], str], folder: Path
-):
-    """Also where Ray was imported first. The last of these that need clusters: it starts meanwhile."""
+@pytest.fixture(scope="module")
+def told(processes: tuple[subprocess.Popen[str], str], folder: Path) -> dict[str, str]:
+    """What the embedded cluster says once it has run a job."""
     embedded, _ = processes
     assert embedded.stdout is not None
     line = embedded.stdout.readline()
     assert line, (folder / "embedded.log").read_text()
-    address = json.loads(line)["address"]
-    assert not is_loopback(address), "the question would not be asked"
-    require_guarded(address)
+    return json.loads(line)
+
+
+def test_a_cluster_that_starts_here_wants_a_token_that_only_its_owner_reads(told: dict[str, str], folder: Path):
+    """Also where Ray was imported first."""
+    assert not is_loopback(told["address"]), "the question would not be asked"
+    require_guarded(told["address"])
     private = folder / ".ray"
     assert [stat.S_IMODE(path.stat().st_mode) for path in (private, private / "auth_token")] == [0o700, 0o600]
     assert [path.name for path in private.iterdir()] == ["auth_token"]
+
+
+def test_no_secret_is_in_what_a_run_leaves(told: dict[str, str], folder: Path):
+    """Rows, both databases, job, caches, the logs of Ray's session: neither a key of the environment nor the token."""
+    token_file = folder / ".ray" / "auth_token"
+    secrets = [CANARY.encode(), token_file.read_bytes()]
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink() and path != token_file]
+    assert any("raylet" in path.name for path in files) and any(path.suffix == ".parquet" for path in files)
+    assert {"catalog.sqlite", "results.sqlite", "job.json", "sweep.json"} <= {path.name for path in files}
+    assert "https://…@example.org/bars" in (folder / "embedded.log").read_text()
+    assert [path for path in files for secret in secrets if secret in path.read_bytes()] == []
 
 
 @pytest.mark.parametrize(

@@ -181,9 +181,10 @@ class _JobReader:
         return Source(self.source(value.get("source")), start, end, self.clean(value.get("clean", [])), columns)
 
     def source(self, value: object) -> str | Frame:
-        """A path is relative to the job file; a sample is a name; anything else must be a frame."""
+        """A path is relative to the job file; a sample, or a URL, is a name; anything else must be a frame."""
         if isinstance(value, str | Path):
-            return str(value) if str(value).startswith("sample:") else str((self.folder / value).absolute())
+            is_name = str(value).startswith("sample:") or "://" in str(value)
+            return str(value) if is_name else str((self.folder / value).absolute())
         try:
             if is_frame(value):
                 return as_frame(value)
