@@ -14,6 +14,7 @@ import copy
 import json
 import re
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import test_data_load
+from bad_commands import COMMANDS, refused, set_out
 from bad_data import DATA_FILES, FRAME, FRAMES, MAPPINGS, DataFile, write_data_file
 from bad_trees import ABSENT, BAD_TREES
 from bad_trees import JOB as JOB_OF_ALL_KINDS
@@ -35,6 +37,7 @@ from forge_ray.run import Run, execute, prepare
 from forge_ray.sweep import parse_job, read_job
 from forge_ray.tree import parse_tree
 
+LIMIT_SECONDS = 2.0
 TEXTS_FILE = Path(__file__).with_name("bad_input_texts.json")
 
 TREE = {
@@ -929,13 +932,20 @@ CASES = [
 ]
 
 
-# What others say is theirs to change: the parser of Python, Arrow.
+# What others say is theirs to change: the parser of Python, Arrow, Typer.
 FOREIGN_WORDS = (
     (re.compile(r"(cannot read .+?): .*"), r"\1: …"),
     (re.compile(r"(not a readable Parquet file): .*"), r"\1: …"),
     (re.compile(r"(not a readable CSV file): .*"), r"\1: …"),
     (re.compile(r"(is no frame): .*"), r"\1: …"),
     (re.compile(r"(Date): .*(; allowed: YYYY-MM-DD)"), r"\1: …\2"),
+    (
+        re.compile(
+            r"^((?:Invalid value for|Missing argument|Missing option|No such command|No such option:|Option) \S*\w).*"
+        ),
+        r"\1…",
+    ),
+    (re.compile(r"^Got unexpected.*"), "Got unexpected…"),
 )
 
 
@@ -975,18 +985,45 @@ def kept() -> dict[str, list[str]]:
 def test_bad_input_is_told_place_value_and_what_is_allowed(
     case: Case, tmp_path: Path, run_path: str, kept: dict[str, list[str]]
 ) -> None:
-    place = Place(tmp_path, run_path)
+    place, began = Place(tmp_path, run_path), time.process_time()
     texts = texts_of(case, place)
+    assert time.process_time() - began < LIMIT_SECONDS
     missing = [fragment for fragment in case.fragments if fragment not in "\n".join(texts)]
     assert texts and not missing
     assert [neutral(text, place) for text in texts] == kept[case.name]
 
 
+@pytest.fixture(scope="module")
+def command_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import forge_ray.cluster.ray_executor  # noqa: F401 that Ray is imported is no command's own time
+
+    folder = tmp_path_factory.mktemp("commands")
+    set_out(folder, JOB)
+    return folder
+
+
+def files_in(folder: Path) -> set[Path]:
+    """All but the runs: one that was begun can go on."""
+    return {path for path in folder.rglob("*") if path.relative_to(folder).parts[0] != "runs"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_bad_command_is_told_place_value_and_what_is_allowed(
+    command: str, command_folder: Path, run_path: str, kept: dict[str, list[str]]
+) -> None:
+    before, began = files_in(command_folder), time.process_time()
+    texts = refused(command, run_path, command_folder)
+    assert time.process_time() - began < LIMIT_SECONDS
+    assert files_in(command_folder) == before
+    assert [neutral(text, Place(command_folder, run_path)) for text in texts] == kept[command]
+
+
 def test_every_kept_text_belongs_to_a_case_and_there_are_many(kept: dict[str, list[str]]) -> None:
-    names = [case.name for case in CASES]
-    assert len(set(names)) == len(names) >= 120
+    names = [*(case.name for case in CASES), *COMMANDS]
+    assert len(set(names)) == len(names) >= 900
     assert set(kept) == set(names)
-    assert len({tuple(texts) for texts in kept.values()}) >= 120
+    assert len({tuple(texts) for texts in kept.values()}) >= 800
+    assert len(COMMANDS) >= 100
 
 
 def test_three_hundred_of_them_are_malformed_trees_each_unlike_the_others() -> None:
@@ -1003,6 +1040,11 @@ def write_texts() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 place = Place(Path(folder), run)
                 texts[case.name] = [neutral(text, place) for text in texts_of(case, place)]
+        with tempfile.TemporaryDirectory() as folder:
+            set_out(Path(folder), JOB)
+            place = Place(Path(folder), run)
+            for command in COMMANDS:
+                texts[command] = [neutral(text, place) for text in refused(command, run, place.folder)]
     TEXTS_FILE.write_text(json.dumps(texts, indent=1, ensure_ascii=False) + "\n")
 
 

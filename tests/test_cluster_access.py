@@ -237,7 +237,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, A
 
 def test_nothing_is_started_open_unless_that_is_allowed(started: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    with pytest.raises(TokenError, match=r"RAY_AUTH_MODE is 'disabled': whoever .*; unset RAY_AUTH_MODE, or allow it"):
+    with pytest.raises(TokenError, match=r"RAY_AUTH_MODE is 'disabled': whoever .*; unset RAY_AUTH_MODE, or run"):
         start_embedded(1)
     assert not started
     OwnCrew(1, CACHE, "local", allow_unauthenticated=True)._connect()

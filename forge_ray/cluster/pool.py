@@ -22,8 +22,9 @@ from pathlib import Path
 import msgspec
 
 from forge_ray.cluster.code import differing
+from forge_ray.cluster.token import require_token_mode
 from forge_ray.engine import kernel_cache
-from forge_ray.errors import ForgeRayError
+from forge_ray.errors import ForgeRayError, InputError, Problem, step
 from forge_ray.store import is_held
 
 NAMESPACE = "forge_ray"
@@ -60,8 +61,10 @@ class Pool(msgspec.Struct, frozen=True):
 
 def pool_folder() -> Path:
     """Where the pool of this user on this machine leaves word of itself: ``$FORGE_RAY_POOL``, else beside the cache of
-    the kernels."""
+    the kernels. Raises `InputError` where that is a file."""
     named = os.environ.get("FORGE_RAY_POOL")
+    if named and any(place.is_file() for place in (Path(named), *Path(named).parents)):
+        raise InputError([Problem("FORGE_RAY_POOL", f"{step(named)} is, or lies below, a file; allowed: a folder")])
     return Path(named) if named else kernel_cache().folder.parent.parent / "pool" / platform.node()
 
 
@@ -80,7 +83,8 @@ def read_pool(at: Path) -> Pool | None:
 
 
 def start_pool(workers: int, cache_bytes: int) -> Pool:
-    """Start the pool and wait until it can be used. cache_bytes : of each worker. Raises `PoolError`."""
+    """Start the pool and wait until it can be used. cache_bytes : of each worker. Raises `PoolError`, `TokenError`."""
+    require_token_mode()
     if pool := find_pool():
         raise PoolError(f"process {pool.pid} is a pool with {pool.workers} workers; end it first: forge-ray pool stop")
     at = pool_folder()

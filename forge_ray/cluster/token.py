@@ -75,7 +75,7 @@ def require_token_mode() -> None:
     mode = os.environ.get("RAY_AUTH_MODE", "token")
     if mode.lower() != "token":
         text = f"RAY_AUTH_MODE is {mode!r}: whoever reaches the ports of a cluster started here would run code on it"
-        raise TokenError(f"{text}; unset RAY_AUTH_MODE, or allow it: {ALLOW}")
+        raise TokenError(f"{text}; unset RAY_AUTH_MODE, or run with {ALLOW}")
 
 
 def require_guarded(address: str) -> None:
@@ -91,7 +91,7 @@ def require_guarded(address: str) -> None:
     answer = _answer(command, environment | {"RAY_AUTH_MODE": "disabled"})
     if answer is None:
         text = f"the Ray cluster at {address} lets in whoever reaches it, without a token"
-        raise TokenError(f"{text}; start its nodes with RAY_AUTH_MODE=token, or allow it: {ALLOW}")
+        raise TokenError(f"{text}; start its nodes with RAY_AUTH_MODE=token, or run with {ALLOW}")
     if "AuthenticationError" not in answer:
         text = f"the Ray cluster at {address} does not say whether it wants a token ({answer})"
         raise TokenError(f"{text}; allowed: auto, or HOST:PORT of a head that can be reached from here")

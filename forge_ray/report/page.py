@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -60,6 +60,8 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Written:
         beside.write_bytes(page)
         beside.replace(target)
     except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise InputError([Problem(str(target), f"cannot be written: {error.strerror}")]) from error
     return Written(str(target), len(page), tuple(panel.id for panel in panels))
 
