@@ -16,7 +16,7 @@ from rich.text import Text
 from forge_ray import jsontext
 from forge_ray.catalog import metric_text
 from forge_ray.cli.text import LINE_SECONDS
-from forge_ray.cluster.logs import printable
+from forge_ray.cluster.logs import on_one_line
 from forge_ray.run import Status, Watch
 
 REFRESH_SECONDS = 1.0
@@ -68,7 +68,7 @@ def _line(status: Status) -> str:
 
 def status_lines(status: Status) -> Iterator[str]:
     """Everything, for reading."""
-    yield f"{printable(status.name)}, run {status.run_id}: {_state(status)}"
+    yield f"{on_one_line(status.name)}, run {status.run_id}: {_state(status)}"
     yield "; ".join(part for part in (_progress(status), _pace(status)) if part)
     yield _outcome(status)
     if best := status.best:
@@ -87,7 +87,7 @@ def _state(status: Status) -> str:
 def _driver(status: Status) -> str:
     if status.driver is None:
         return ""
-    who = f"process {status.driver.pid} on {printable(status.driver.host)}"
+    who = f"process {status.driver.pid} on {on_one_line(status.driver.host)}"
     if not status.driver.alive:
         return f"{who} is gone; the same command goes on from here"
     return f"{who} is suspended" if status.driver.suspended else who

@@ -23,7 +23,7 @@ from logging.handlers import QueueHandler
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from forge_ray.errors import InputError, unknown
+from forge_ray.errors import InputError, printable, unknown
 
 MOST_KEPT = 1_000
 """Records that a worker keeps; the oldest go first."""
@@ -104,7 +104,7 @@ class ForPeople(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 named by the library
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        return level + printable(record.message)
+        return level + on_one_line(record.message)
 
 
 class AsJson(logging.Formatter):
@@ -122,9 +122,9 @@ class AsJson(logging.Formatter):
         return json.dumps({"time": at, "level": record.levelname.lower(), "logger": record.name} | named)
 
 
-def printable(text: str) -> str:
+def on_one_line(text: str) -> str:
     """A text on one line: what is not printable is written as in a Python string."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(text).replace("\n", r"\n")
 
 
 FORMS: dict[str, type[logging.Formatter]] = {"text": ForPeople, "json": AsJson}
