@@ -60,8 +60,22 @@ class StoreError(ForgeRayError):
     """A result store cannot be read or written: names the path."""
 
 
+class DiskError(StoreError):
+    """The disk refuses: names path, what it says and the bytes that are free. What is committed stays as it is, and the
+    same command goes on once there is room."""
+
+    exit_code = 4
+
+
 class CorruptPartError(StoreError):
-    """A committed file does not hold the bytes that were committed."""
+    """A committed file does not hold what was committed: names the file, what is wrong there, and what helps."""
+
+    def __init__(self, path: str, what: str, remedy: str):
+        super().__init__(path, what, remedy)
+        self.path, self.what, self.remedy = path, what, remedy
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}; {self.remedy}"
 
 
 class NondeterminismError(StoreError):

@@ -10,17 +10,18 @@ import resource
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tracemalloc
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -336,6 +337,66 @@ class StoreContract:
             with pytest.raises(CorruptPartError, match=name):
                 store.frame()
 
+    def test_replaced_file_stands_for_its_block_and_the_old_one_is_gone(self, at):
+        store = at.open()
+        at.fill(store, BLOCKS[:3])
+        damaged = at.path / next(name for name in at.files() if name.startswith("rows/50-"))
+        damaged.write_bytes(damaged.read_bytes()[:-9])
+        assert [damage.block for damage in store.verify()] == [BLOCKS[1]]
+        again = at.write(store, *BLOCKS[1])
+        store.replace(again)
+        assert again.parts[0].path in at.files()
+        assert not damaged.exists()
+        assert store.verify() == []
+        store.replace(again)
+        assert store.counts()["branches"] == 3 * BLOCK
+        assert pa.concat_tables(at.read().scan()).equals(rows(0, 3 * BLOCK))
+
+    def test_replacement_with_other_content_is_refused_and_changes_nothing(self, at):
+        store = at.open()
+        at.fill(store, BLOCKS[:2])
+        other = at.write(store, *BLOCKS[0], other_rows(*BLOCKS[0]))
+        with pytest.raises(NondeterminismError, match=r"block \[0, 50\)"):
+            store.replace(other)
+        assert pa.concat_tables(store.scan()).equals(rows(0, 2 * BLOCK))
+
+    def test_only_the_driver_replaces_and_only_blocks_that_exist(self, at):
+        old = at.open()
+        at.fill(old, BLOCKS[:1])
+        again, absent = at.write(old, *BLOCKS[0]), at.write(old, *BLOCKS[1])
+        with pytest.raises(StoreError, match=r"\[50, 100\) is not committed"):
+            old.replace(absent)
+        with pytest.raises(StoreError, match="opened for reading"):
+            at.read().replace(again)
+        at.open(take_over=True)
+        with pytest.raises(StoreError, match="epoch 1 was taken over by epoch 2"):
+            old.replace(again)
+
+    def test_reader_that_began_before_a_replacement_fails_rather_than_skips_the_block(self, at):
+        store = at.open()
+        at.fill(store, BLOCKS[:3])
+        scan = at.read().scan()
+        first = next(scan)
+        store.replace(at.write(store, *BLOCKS[2]))
+        with suppress(CorruptPartError):
+            assert pa.concat_tables([first, *scan]).equals(rows(0, 3 * BLOCK))
+
+    def test_damage_tells_block_and_remedy(self, at):
+        store = at.open()
+        at.fill(store, BLOCKS[:2])
+        (at.path / sorted(at.files())[0]).unlink()
+        told = rf"block \[0, 50\): No such file or directory; .*forge-ray verify {at.path}.*forge-ray repair {at.path}"
+        for read in (store.frame, lambda: store.row(3), lambda: store.best("full_sharpe", True, 1)):
+            with pytest.raises(CorruptPartError, match=told):
+                read()
+        assert store.row(60) == ALL_ROWS.slice(60, 1).to_pylist()[0]
+
+    def test_files_of_another_block_are_refused(self, at):
+        store = at.open()
+        done = at.write(store, *BLOCKS[1])
+        with pytest.raises(StoreError, match=r"is not named after block \[0, 50\)"):
+            store.commit([Receipt(*BLOCKS[0], done.parts, done.counts, 0.0)])
+
     def test_best_rows_are_those_of_the_sorted_frame(self, at):
         store = at.open()
         at.fill(store, BLOCKS)
@@ -448,16 +509,26 @@ def test_changed_specification_is_found(at):
     assert ["sweep.json" in str(problem) for problem in store.verify()] == [True]
 
 
+@contextmanager
+def _lying(at: Local) -> Iterator[Catalogue]:
+    """The catalogue of a run, to record what is not so, under sound seals."""
+    with closing(Catalogue(at.path / "catalog.sqlite", readonly=False)) as catalogue:
+        catalogue.raise_epoch()
+        with catalogue.writing():
+            yield catalogue
+
+
 def test_verify_finds_a_catalogue_that_does_not_fit_its_files(at):
     store = at.open()
     at.fill(store, BLOCKS[:2])
-    with closing(sqlite3.connect(at.path / "catalog.sqlite")) as direct:
-        direct.execute("UPDATE parts SET content = ? WHERE lo = 0", ("0" * 32,))
-        direct.execute("UPDATE totals SET n = n + 1 WHERE name = 'passed'")
-        direct.commit()
-    total, content = (str(problem) for problem in store.verify())
-    assert "the total of 'passed'" in total
-    assert content_hash(rows(*BLOCKS[0])) in content
+    with _lying(at) as catalogue:
+        (part,) = catalogue.block(0).parts
+        catalogue.replace_parts(0, (msgspec.structs.replace(part, content="0" * 32),))
+        catalogue._change(totals=store.counts() | {"passed": 1})
+    total, content = store.verify()
+    assert "the total of 'passed'" in str(total)
+    assert content_hash(rows(*BLOCKS[0])) in str(content)
+    assert (total.block, content.block) == (None, BLOCKS[0])
 
 
 def test_run_that_was_removed_under_its_lock_can_be_created_again(at):
@@ -662,11 +733,11 @@ def test_paths_that_leave_the_folder_are_refused_from_receipts_and_catalogues(at
         write_payload(store.path, part, b"x")
     done = at.write(store, 0, 50)
     store.commit([done])
-    with closing(sqlite3.connect(at.path / "catalog.sqlite")) as direct:
-        direct.execute("UPDATE parts SET path = ?", (name,))
-        direct.commit()
+    with _lying(at) as catalogue:
+        catalogue.replace_parts(0, (msgspec.structs.replace(done.parts[0], path=name),))
     with pytest.raises(StoreError, match="is no part"):
         store.frame()
+    assert "is no part" in str(store.verify()[0])
 
 
 # ---------------------------------------------------------------- kill -9

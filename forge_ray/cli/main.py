@@ -22,7 +22,7 @@ from typing import NoReturn
 
 import typer
 
-from forge_ray.cli import jobs, pool, trees  # noqa: F401 their commands join the application
+from forge_ray.cli import jobs, pool, repair, trees  # noqa: F401 their commands join the application
 from forge_ray.cli.options import app
 from forge_ray.cluster.logs import AsJson, is_json, log_to_stderr
 from forge_ray.errors import ForgeRayError, InputError, printable

@@ -23,6 +23,7 @@ from forge_ray.run.look_ahead import TRUNCATED, LookAhead
 from forge_ray.run.needle import AROUND, needle
 from forge_ray.run.plane import StepPlane, check_archive, plane
 from forge_ray.run.reading import ENDS, Run, ended, verdict_of
+from forge_ray.run.repair import Repaired, Verified, repair, verify
 from forge_ray.run.status import Status, Watch
 
 __all__ = [
@@ -40,11 +41,13 @@ __all__ = [
     "Memory",
     "Prepared",
     "Progress",
+    "Repaired",
     "Result",
     "Run",
     "Session",
     "Status",
     "StepPlane",
+    "Verified",
     "Watch",
     "audit",
     "backtest",
@@ -64,8 +67,10 @@ __all__ = [
     "needle",
     "plane",
     "prepare",
+    "repair",
     "session",
     "sharpe_by_luck",
     "tree_sweep",
     "verdict_of",
+    "verify",
 ]

@@ -44,7 +44,7 @@ class Run:
 
     def sweep(self) -> Sweep:
         """The sweep that the run executes, read again from the job that was kept."""
-        return parse_job(jsontext.parse(self.store.job.decode()), folder=self.store.path)
+        return kept_sweep(self.store)
 
     @cached_property
     def dimensions(self) -> list[str]:
@@ -127,6 +127,11 @@ class Run:
         if not self.store.is_committed(branch):
             return "its block is not computed yet"
         return "has no row: the constraints exclude it, or the run keeps passing branches only"
+
+
+def kept_sweep(store: LocalStore) -> Sweep:
+    """The sweep that a run executes, from the job kept with it. Raises `CorruptPartError` if that was damaged."""
+    return parse_job(jsontext.parse(store.job.decode()), folder=store.path)
 
 
 class _Passed:

@@ -5,11 +5,15 @@ from forge_ray.store.encode import content_hash, encode, encode_part, write_part
 from forge_ray.store.local import MARKET, LocalStore
 from forge_ray.store.lock import Holder, holder_of, is_held
 from forge_ray.store.outcomes import OutcomeStore
-from forge_ray.store.receipts import Part, Receipt
-from forge_ray.store.sink import SqliteSink
+from forge_ray.store.reading import SPEC
+from forge_ray.store.receipts import Damage, Part, Receipt
+from forge_ray.store.sink import COPY, SqliteSink, copy_again, damaged_copies
 
 __all__ = [
+    "COPY",
     "MARKET",
+    "SPEC",
+    "Damage",
     "Holder",
     "LocalStore",
     "MissingRunError",
@@ -20,6 +24,8 @@ __all__ = [
     "ResultStore",
     "SqliteSink",
     "content_hash",
+    "copy_again",
+    "damaged_copies",
     "encode",
     "encode_part",
     "holder_of",

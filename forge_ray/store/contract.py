@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from forge_ray.errors import Problem, StoreError
-from forge_ray.store.receipts import Receipt
+from forge_ray.errors import StoreError
+from forge_ray.store.receipts import Damage, Receipt
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,12 +49,24 @@ class ResultStore(Protocol):
 
     **Reading.** Anybody may read at any time, without a lock and without slowing the driver down. Each call sees the
     blocks committed at the moment of the call, whole blocks only, in branch order. Every byte that is read is checked
-    against what was committed; anything else is a `CorruptPartError`, never a row.
+    against what was committed; anything else is a `CorruptPartError` that names file and block, never a row. The
+    catalogue is no exception: records carry checksums, and a block that is gone from it is noticed.
+
+    **Disk.** A disk that refuses (full, quota, read-only, an I/O error) is one `DiskError` that names the path, what
+    the disk said and the bytes that are free. What was committed stays; nothing half-done is taken for a result; when
+    there is room the same call goes on.
+
+    **Repair.** A damaged or missing file does not undo its block. `verify` lists it; `replace` takes the same block
+    computed again, compares its content hash with the recorded one, and in one transaction records the new files in
+    place of the old, which are then removed. Killed anywhere, either the old or the new files are recorded, and what
+    the others left is an orphan. A damaged catalogue cannot be mended from the files: it is the only witness.
 
     **Identity.** A run id stands for one specification. Opening it with another one is an error, and so is another
-    size; the block size is that of the first opening. A creation cut short is completed by the next opening.
+    size; the block size is that of the first opening. A creation cut short is completed by the next opening, which also
+    writes a damaged specification again.
 
-    A store is used by the thread that opened it. `commit`, `finish` and `collect_orphans` need one opened for writing.
+    A store is used by the thread that opened it. `commit`, `replace`, `finish` and `collect_orphans` need one opened
+    for writing.
     """
 
     @property
@@ -86,6 +98,10 @@ class ResultStore(Protocol):
         """Record blocks. Raises `NondeterminismError`, or `StoreError` if taken over or if a file is not there."""
         ...
 
+    def replace(self, receipt: Receipt) -> None:
+        """Put the files of a block computed again in the place of those recorded for it. Raises as `commit`."""
+        ...
+
     def counts(self) -> dict[str, int]:
         """The counts of the receipts, added up over committed blocks; "branches" and "passed" are always there."""
         ...
@@ -106,8 +122,8 @@ class ResultStore(Protocol):
         """All rows, sorted by branch."""
         ...
 
-    def verify(self) -> list[Problem]:
-        """Read everything again and list what is not as it was committed."""
+    def verify(self) -> list[Damage]:
+        """Read everything again and list what is not as it was committed: catalogue, totals, files, values."""
         ...
 
     def collect_orphans(self) -> list[Path]:

@@ -22,10 +22,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forge_ray.errors import CorruptPartError, StoreError, shown
+from forge_ray.errors import CorruptPartError, DiskError, StoreError, shown
 from forge_ray.store.receipts import Part
 
-_PART_PATH = re.compile(r"[a-z][a-z0-9_]*/[0-9]+-[0-9]+-[A-Za-z0-9._-]+\.parquet")
+_PART_PATH = re.compile(r"[a-z][a-z0-9_]*/([0-9]+)-([0-9]+)-[A-Za-z0-9._-]+\.parquet")
 
 
 def encode(table: pa.Table) -> bytes:
@@ -78,7 +78,8 @@ def write_part(run_dir: Path, table_name: str, lo: int, hi: int, attempt: str, t
 def write_payload(run_dir: Path, part: Part, payload: bytes) -> None:
     """Write what a worker encoded with `encode_part` because it could not reach the folder. Errors as `write_part`."""
     path = locate(run_dir, part.path)
-    _check_bytes(path, part, payload)
+    if wrong := _wrong_bytes(part, payload):
+        raise CorruptPartError(str(path), f"what the worker sent has {wrong}", "run the same command again")
     write_new(path, payload)
 
 
@@ -87,13 +88,24 @@ def read_part(run_dir: Path, part: Part, columns: list[str] | None = None) -> pa
     path = locate(run_dir, part.path)
     try:
         data = path.read_bytes()
-        _check_bytes(path, part, data)
-        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(columns)
-    except (OSError, pa.ArrowException) as error:
-        raise CorruptPartError(f"{path}: {error}") from error
-    if table.num_rows != part.rows:
-        raise CorruptPartError(f"{path}: {table.num_rows:,} rows; the catalogue says {part.rows:,}")
-    return table
+        wrong = _wrong_bytes(part, data)
+        if not wrong:
+            table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(columns)
+            if table.num_rows == part.rows:
+                return table
+            wrong = f"{table.num_rows:,} rows; the catalogue says {part.rows:,}"
+    except OSError as error:
+        wrong = str(error.strerror or error)
+    except pa.ArrowException as error:
+        wrong = str(error)
+    raise damaged_part(run_dir, part, wrong)
+
+
+def damaged_part(run_dir: Path, part: Part, wrong: str) -> CorruptPartError:
+    """The error of a part that is not as committed: its block, and what computes that again."""
+    lo, hi = block_of(part.path)
+    remedy = f"`forge-ray verify {run_dir}` lists what is damaged, `forge-ray repair {run_dir}` computes it again"
+    return CorruptPartError(str(run_dir / part.path), f"block [{lo}, {hi}): {wrong}", remedy)
 
 
 def locate(run_dir: Path, part_path: str) -> Path:
@@ -108,8 +120,16 @@ def is_part(part_path: str) -> bool:
     return _PART_PATH.fullmatch(part_path) is not None
 
 
+def block_of(part_path: str) -> tuple[int, int]:
+    """The block that a part's name tells."""
+    found = _PART_PATH.fullmatch(part_path)
+    if found is None:
+        raise StoreError(f"{shown(part_path)} is no part; expected TABLE/LO-HI-ATTEMPT.parquet")
+    return int(found[1]), int(found[2])
+
+
 def write_new(path: Path, data: bytes) -> None:
-    """Create a file and make it and its name durable. Raises `StoreError`, leaving nothing behind, if that fails."""
+    """Create a file and make it and its name durable. Raises `DiskError`, leaving nothing behind, if that fails."""
     try:
         file = path.open("xb")
     except OSError as error:
@@ -126,6 +146,14 @@ def write_new(path: Path, data: bytes) -> None:
         raise _refused(path, len(data), error) from error
 
 
+def remove(path: Path) -> None:
+    """Remove a file, if it is there. Raises `DiskError`."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DiskError(f"{path}: cannot remove: {error.strerror}") from error
+
+
 def fsync_folder(path: Path) -> None:
     """Make the names in a folder durable."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -135,17 +163,18 @@ def fsync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def _refused(path: Path, size: int, error: OSError) -> StoreError:
+def _refused(path: Path, size: int, error: OSError) -> DiskError:
     existing = next(folder for folder in path.absolute().parents if folder.exists())
     free = shutil.disk_usage(existing).free
-    return StoreError(f"{path}: cannot write {size:,} bytes: {error.strerror}; {free:,} bytes are free")
+    return DiskError(f"{path}: cannot write {size:,} bytes: {error.strerror}; {free:,} bytes are free")
 
 
-def _check_bytes(path: Path, part: Part, data: bytes) -> None:
+def _wrong_bytes(part: Part, data: bytes) -> str:
+    """What a file has that its record does not; empty if all is well."""
     if len(data) != part.bytes:
-        raise CorruptPartError(f"{path}: {len(data):,} bytes; the catalogue says {part.bytes:,}")
-    if (found := hashlib.sha256(data).hexdigest()) != part.sha256:
-        raise CorruptPartError(f"{path}: SHA-256 {found}; the catalogue says {part.sha256}")
+        return f"{len(data):,} bytes; the catalogue says {part.bytes:,}"
+    found = hashlib.sha256(data).hexdigest()
+    return "" if found == part.sha256 else f"SHA-256 {found}; the catalogue says {part.sha256}"
 
 
 def _pieces(field: pa.Field, values: pa.Array) -> list[bytes | memoryview]:

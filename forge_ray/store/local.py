@@ -5,7 +5,7 @@ A run on disk is a folder named by its run id::
     rows/<lo>-<hi>-<attempt>.parquet    written by workers, once
     catalog.sqlite                      the truth: what exists
     sweep.json                          what was searched, as canonical JSON
-    job.json                            the job as it was given, for people and for reports; proves nothing
+    job.json                            the job as it was given, for people, reports and repairs
     market.parquet                      the bars of a run whose data came from memory; the job names it as its source
     lock                                held by the driver while it lives
 """
@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from forge_ray.errors import IncompleteRunError, NondeterminismError, StoreError, shown
+from forge_ray.errors import CorruptPartError, IncompleteRunError, NondeterminismError, StoreError, shown
 from forge_ray.store.catalogue import Catalogue, Header
-from forge_ray.store.encode import encode, fsync_folder, is_part, locate, write_new
+from forge_ray.store.encode import block_of, encode, fsync_folder, is_part, locate, remove, write_new
 from forge_ray.store.lock import RunLock
-from forge_ray.store.reading import ROWS, StoredRun
+from forge_ray.store.reading import CATALOGUE, JOB, ROWS, SPEC, StoredRun
 from forge_ray.store.receipts import Part, Receipt
 
 MARKET = "market.parquet"
@@ -39,7 +39,7 @@ class LocalStore(StoredRun):
     def create_or_open(
         cls, root: Path, run_id: str, spec: bytes, block_size: int, size: int, take_over: bool = False
     ) -> LocalStore:
-        """Open a run under `root` for writing, creating what is missing, and remove its orphans.
+        """Open a run under `root` for writing, creating or mending what is missing, and remove its orphans.
 
         take_over : replace a driver that holds the run; it can commit nothing more. Raises `StoreLockedError`, and
         `StoreError` if the run id stands for another specification or size.
@@ -50,12 +50,24 @@ class LocalStore(StoredRun):
             raise StoreError(f"run {run_id}: block size {block_size} and size {size}; allowed: at least 1")
         path = root / run_id
         wanted = Header(run_id, block_size, size, hashlib.sha256(spec).hexdigest())
+        return cls._held(path, lambda catalogue: _ready(path, catalogue, wanted, spec), take_over)
+
+    @classmethod
+    def reopen(cls, path: Path, take_over: bool = False) -> LocalStore:
+        """Open the run in a folder for writing, whatever the folder is called, and remove its orphans. Raises as
+        `read` and `create_or_open`."""
+        header = _header_of(path)
+        return cls._held(path, lambda catalogue: header, take_over)
+
+    @classmethod
+    def _held(cls, path: Path, prepare: Callable[[Catalogue], Header], take_over: bool) -> LocalStore:
+        """The run in a folder under its lock, with a new epoch. Nothing is removed unless the catalogue is sound."""
+        _make_folder(path / ROWS)
         with ExitStack() as held:
-            _make_folder(path / ROWS)
             held.enter_context(closing(RunLock(path / "lock", take_over=take_over)))
-            catalogue = held.enter_context(closing(Catalogue(path / "catalog.sqlite", readonly=False)))
-            header = catalogue.header() or _create(path, catalogue, wanted, spec)
-            _check_same(path, header, wanted)
+            catalogue = held.enter_context(closing(Catalogue(path / CATALOGUE, readonly=False)))
+            header = prepare(catalogue)
+            catalogue.blocks()
             catalogue.raise_epoch()
             store = cls(path, catalogue, header, held.pop_all())
         try:
@@ -72,29 +84,46 @@ class LocalStore(StoredRun):
     def keep_job(self, job: bytes, market: pa.Table | None = None) -> None:
         """Keep the job, and the market if it is nowhere else, beside the results.
 
-        The first one stays: later ones differ in nothing that counts.
+        The first one stays, as long as it is sound: later ones differ in nothing that counts.
         """
-        path = self.path / "job.json"
-        if path.exists():
-            return
-        if market is not None:
-            (self.path / MARKET).unlink(missing_ok=True)  # without a job it is what a kill left half-written
-            write_new(self.path / MARKET, encode(market))
-        write_new(path, job)
+        with suppress(CorruptPartError):
+            if JOB in self._catalogue.files() and self.job:
+                return
+        files = {JOB: job} if market is None else {MARKET: encode(market), JOB: job}
+        for name, data in files.items():
+            _rewrite(self.path / name, data)
+        with self._catalogue.writing():
+            self._catalogue.keep_files({name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
+
+    def keep_spec(self, spec: bytes) -> None:
+        """Write the specification again if it was damaged. Raises `StoreError` if it is that of another run."""
+        if (found := hashlib.sha256(spec).hexdigest()) != self._header.spec_sha256:
+            raise StoreError(f"{self.path}: holds a run whose spec_sha256 is {self._header.spec_sha256}, not {found}")
+        _mend_spec(self.path, spec)
 
     def commit(self, receipts: Iterable[Receipt]) -> None:
         dropped: list[Part] = []
         with self._catalogue.writing():
             for receipt in receipts:
                 self._check_block(receipt)
-                if self._catalogue.has_block(receipt.lo):
-                    dropped += self._repeated(receipt)
+                if known := self._catalogue.block(receipt.lo):
+                    self._check_equal(known, receipt)
+                    dropped += [part for part in receipt.parts if part.path not in _paths(known)]
                 else:
                     self._check_files(receipt)
                     self._catalogue.insert(receipt)
-        for part in dropped:
-            with suppress(OSError):  # what is committed is committed; a file that stays is an orphan, collected later
-                locate(self.path, part.path).unlink()
+        self._remove(dropped)
+
+    def replace(self, receipt: Receipt) -> None:
+        with self._catalogue.writing():
+            self._check_block(receipt)
+            known = self._catalogue.block(receipt.lo)
+            if known is None:
+                raise StoreError(f"{self.path}: block [{receipt.lo}, {receipt.hi}) is not committed")
+            self._check_equal(known, receipt)
+            self._check_files(receipt)
+            self._catalogue.replace_parts(receipt.lo, receipt.parts)
+        self._remove([part for part in known.parts if part.path not in _paths(receipt)])
 
     def finish(self, summary: dict[str, Any]) -> None:
         with self._catalogue.writing():
@@ -105,13 +134,11 @@ class LocalStore(StoredRun):
 
     def collect_orphans(self) -> list[Path]:
         with self._catalogue.writing():
-            names = (path.relative_to(self.path).as_posix() for path in self.path.glob("*/*.parquet"))
-            orphans = [locate(self.path, name) for name in names if is_part(name) and not self._catalogue.holds(name)]
+            recorded = {part.path for block in self._catalogue.blocks() for part in block.parts}
+            names = {path.relative_to(self.path).as_posix() for path in self.path.glob("*/*.parquet")}
+            orphans = [locate(self.path, name) for name in sorted(names - recorded) if is_part(name)]
         for orphan in orphans:
-            try:
-                orphan.unlink(missing_ok=True)
-            except OSError as error:
-                raise StoreError(f"{orphan}: cannot remove: {error.strerror}") from error
+            remove(orphan)
         return orphans
 
     def _check_block(self, receipt: Receipt) -> None:
@@ -123,29 +150,62 @@ class LocalStore(StoredRun):
         """A receipt without its file would be a promise that nobody can keep."""
         for part in receipt.parts:
             path = locate(self.path, part.path)
+            if block_of(part.path) != (receipt.lo, receipt.hi):
+                raise StoreError(f"{path}: is not named after block [{receipt.lo}, {receipt.hi})")
             size = path.stat().st_size if path.is_file() else None
             if size != part.bytes:
                 found = "no such file" if size is None else f"{size:,} bytes"
                 raise StoreError(f"{path}: {found}; the receipt says {part.bytes:,} bytes")
 
-    def _repeated(self, receipt: Receipt) -> list[Part]:
-        """The files of a block computed again that are not needed. Raises `NondeterminismError` if content differs."""
-        recorded = self._catalogue.block_parts(receipt.lo)
-        first, again = ({part.table: part.content for part in parts} for parts in (recorded, receipt.parts))
-        if first != again:
+    def _check_equal(self, known: Receipt, again: Receipt) -> None:
+        """Raises `NondeterminismError` if a block that was computed again has other content."""
+        first, second = ({part.table: part.content for part in receipt.parts} for receipt in (known, again))
+        if first != second:
             raise NondeterminismError(
-                f"{self.path}: block [{receipt.lo}, {receipt.hi}) was computed twice with different content: "
-                f"{_listed(first)}, then {_listed(again)}"
+                f"{self.path}: block [{again.lo}, {again.hi}) was computed twice with different content: "
+                f"{_listed(first)}, then {_listed(second)}"
             )
-        return [part for part in receipt.parts if not self._catalogue.holds(part.path)]
+
+    def _remove(self, parts: Iterable[Part]) -> None:
+        """Files that no record names any more."""
+        for part in (part for part in parts if is_part(part.path)):
+            with suppress(OSError):  # what is committed is committed; a file that stays is an orphan, collected later
+                locate(self.path, part.path).unlink()
+
+
+def _ready(path: Path, catalogue: Catalogue, wanted: Header, spec: bytes) -> Header:
+    """The header of a run that is there whole, after its creation was completed if need be."""
+    header = catalogue.header() or _create(path, catalogue, wanted, spec)
+    _check_same(path, header, wanted)
+    _mend_spec(path, spec)
+    return header
+
+
+def _header_of(path: Path) -> Header:
+    with closing(StoredRun.read(path)) as run:
+        return run.header
+
+
+def _mend_spec(path: Path, spec: bytes) -> None:
+    try:
+        sound = (path / SPEC).read_bytes() == spec
+    except OSError:
+        sound = False
+    if not sound:
+        _rewrite(path / SPEC, spec)
+
+
+def _rewrite(path: Path, data: bytes) -> None:
+    """Write a file anew. Killed in between, it is missing, and written by the next opening."""
+    remove(path)
+    write_new(path, data)
 
 
 def _create(path: Path, catalogue: Catalogue, header: Header, spec: bytes) -> Header:
     """Complete the creation of a run: specification first, then the record that makes it one."""
     if next((path / ROWS).iterdir(), None) is not None:
         raise StoreError(f"{path}: there are rows but no record of them; restore catalog.sqlite or remove the folder")
-    (path / "sweep.json").unlink(missing_ok=True)
-    write_new(path / "sweep.json", spec)
+    _rewrite(path / SPEC, spec)
     catalogue.create(header)
     return header
 
@@ -167,6 +227,10 @@ def _make_folder(path: Path) -> None:
         fsync_folder(path.parent)
     except OSError as error:
         raise StoreError(f"{path}: cannot create the folder: {error.strerror}") from error
+
+
+def _paths(receipt: Receipt) -> set[str]:
+    return {part.path for part in receipt.parts}
 
 
 def _listed(contents: dict[str, str]) -> str:

@@ -14,15 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forge_ray.errors import CorruptPartError, IncompleteRunError, InputError, Problem, StoreError, unknown
-from forge_ray.store.catalogue import Catalogue, Header
+from forge_ray.store.catalogue import REMEDY, Catalogue, Header
 from forge_ray.store.contract import MissingRunError, Predicate
-from forge_ray.store.encode import content_hash, fixed_bytes, read_part
-from forge_ray.store.receipts import Part
+from forge_ray.store.encode import content_hash, damaged_part, fixed_bytes, read_part
+from forge_ray.store.receipts import Damage, Part, Receipt
 
 if TYPE_CHECKING:
     import polars as pl
 
 ROWS = "rows"
+CATALOGUE, SPEC, JOB = "catalog.sqlite", "sweep.json", "job.json"
 _PAGE = 4096
 _HANDS = 64
 _PATH_BYTES = 16
@@ -37,19 +38,26 @@ class StoredRun:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Open a run for reading. Raises `MissingRunError` if `path` is not the folder of a run."""
-        file = path / "catalog.sqlite"
+        file = path / CATALOGUE
         if not file.is_file():
-            raise MissingRunError(f"{path}: no run here ({file.name} is missing)")
+            raise MissingRunError(f"{path}: no run here ({file.name} is missing{_left_over(path)})")
         with ExitStack() as held:
             catalogue = held.enter_context(closing(Catalogue(file, readonly=True)))
             header = catalogue.header()
             if header is None:
-                raise MissingRunError(f"{path}: the run was not created completely; run the job again")
+                missing = _left_over(path) or "; run the job again"
+                raise MissingRunError(f"{path}: the run was not created completely{missing}")
+            catalogue.blocks()
             return cls(path, catalogue, header, held.pop_all())
 
     def close(self) -> None:
         """Close the catalogue and let the lock go."""
         self._held.close()
+
+    @property
+    def header(self) -> Header:
+        """What the run is."""
+        return self._header
 
     @property
     def run_id(self) -> str:
@@ -65,23 +73,28 @@ class StoredRun:
 
     @property
     def spec(self) -> bytes:
-        path = self.path / "sweep.json"
-        try:
-            spec = path.read_bytes()
-        except OSError as error:
-            raise CorruptPartError(f"{path}: {error.strerror}") from error
-        if (found := hashlib.sha256(spec).hexdigest()) != self._header.spec_sha256:
-            raise CorruptPartError(f"{path}: SHA-256 {found}; the catalogue says {self._header.spec_sha256}")
-        return spec
+        return self._kept(SPEC, self._header.spec_sha256, f"`forge-ray repair {self.path}` writes it again")
 
     @property
     def job(self) -> bytes:
-        """The job that created the run."""
-        path = self.path / "job.json"
+        """The job that created the run. Raises `CorruptPartError` unless it and the market that it may name are what
+        was kept, `StoreError` if none was."""
+        files = self._catalogue.files()
+        if JOB not in files:
+            raise StoreError(f"{self.path}: no job was kept with this run")
+        remedy = "`forge-ray run` with the job that made this run writes it again"
+        return {name: self._kept(name, sha256, remedy) for name, sha256 in files.items()}[JOB]
+
+    def _kept(self, name: str, sha256: str, remedy: str) -> bytes:
+        """A file beside the rows, every byte checked."""
+        path = self.path / name
         try:
-            return path.read_bytes()
+            data = path.read_bytes()
         except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
+            raise CorruptPartError(str(path), str(error.strerror), remedy) from error
+        if (found := hashlib.sha256(data).hexdigest()) != sha256:
+            raise CorruptPartError(str(path), f"SHA-256 {found}; the catalogue says {sha256}", remedy)
+        return data
 
     def missing(self) -> Iterator[tuple[int, int]]:
         lo = 0
@@ -96,7 +109,7 @@ class StoredRun:
 
     def is_committed(self, branch: int) -> bool:
         """Whether the block of a branch number exists."""
-        return branch >= 0 and self._catalogue.has_block(branch - branch % self.block_size)
+        return branch >= 0 and self._catalogue.block(branch - branch % self.block_size) is not None
 
     @property
     def n_blocks(self) -> int:
@@ -127,7 +140,7 @@ class StoredRun:
 
     def parts(self) -> list[Part]:
         """The committed parts of rows, in branch order."""
-        return self._catalogue.parts(ROWS)
+        return [part for block in self._catalogue.blocks() for part in block.parts if part.table == ROWS]
 
     def read_rows(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of a committed part, or some of their columns. Raises `CorruptPartError`."""
@@ -182,17 +195,40 @@ class StoredRun:
                     hand.write(paths[own].tobytes())
             return sum(_n_distinct(hand) for hand in hands)
 
-    def verify(self) -> list[Problem]:
-        problems = [Problem(str(self._catalogue.path), text) for text in self._catalogue.damage()]
-        for name in self._catalogue.miscounted():
-            problems.append(Problem(str(self._catalogue.path), f"the total of {name!r} is not the sum of the blocks"))
+    def verify(self) -> list[Damage]:
+        """A catalogue that cannot be believed is all there is to say."""
         try:
-            _ = self.spec
+            found = [Damage(str(self._catalogue.path), text, REMEDY) for text in self._catalogue.damage()]
+            blocks = self._catalogue.blocks()
         except CorruptPartError as error:
-            problems.append(Problem("", str(error)))
-        for table in self._catalogue.tables():
-            problems += [Problem("", text) for part in self._catalogue.parts(table) if (text := self._damage(part))]
-        return problems
+            return [Damage(error.path, error.what, error.remedy)]
+        return [*found, *self._damaged_beside(), *(damage for block in blocks for damage in self._damaged_in(block))]
+
+    def _damaged_beside(self) -> Iterator[Damage]:
+        """What is wrong with the files beside the rows."""
+        for read in (lambda: self.spec, lambda: self.job if self._catalogue.files() else None):
+            try:
+                read()
+            except CorruptPartError as error:
+                yield Damage(error.path, error.what, error.remedy)
+
+    def _damaged_in(self, block: Receipt) -> Iterator[Damage]:
+        """What is wrong with the files of a block: bytes, checksums of pages, values, branch numbers."""
+        for part in block.parts:
+            try:
+                self._check(block, part, read_part(self.path, part))
+            except CorruptPartError as error:
+                yield Damage(error.path, error.what, error.remedy, (block.lo, block.hi))
+            except StoreError as error:
+                yield Damage(str(self._catalogue.path), str(error), REMEDY, (block.lo, block.hi))
+
+    def _check(self, block: Receipt, part: Part, table: pa.Table) -> None:
+        if (found := content_hash(table)) != part.content:
+            raise damaged_part(self.path, part, f"content {found}, committed {part.content}")
+        if part.table == ROWS and len(table):
+            branches = table["branch"].to_numpy()
+            if not block.lo <= (first := branches.min()) <= (last := branches.max()) < block.hi:
+                raise damaged_part(self.path, part, f"branches {first} to {last}")
 
     def _end(self, lo: int) -> int:
         return min(lo + self.block_size, self.size)
@@ -204,14 +240,15 @@ class StoredRun:
             wanted.setdefault(branch - branch % self.block_size, []).append(branch)
         found = []
         for lo, numbers in wanted.items():
-            for part in self._catalogue.block_parts(lo):
+            block = self._catalogue.block(lo)
+            for part in block.parts if block else ():
                 if part.table == ROWS:
                     found.append(self._read(part, None).filter(pc.field("branch").isin(numbers)))
         return found
 
     def _blank(self) -> pa.Table:
         """The columns of the rows without any row."""
-        parts = self._catalogue.parts(ROWS)[:1]
+        parts = self.parts()[:1]
         return read_part(self.path, parts[0]).slice(0, 0) if parts else pa.table({})
 
     def _read(self, part: Part, columns: Sequence[str] | None) -> pa.Table:
@@ -221,12 +258,10 @@ class StoredRun:
             raise InputError([unknown(str(self.path), "column", name, self.columns) for name in absent])
         return table
 
-    def _damage(self, part: Part) -> str:
-        try:
-            found = content_hash(read_part(self.path, part))
-        except StoreError as error:
-            return str(error)
-        return "" if found == part.content else f"{self.path / part.path}: content {found}, committed {part.content}"
+
+def _left_over(path: Path) -> str:
+    """What to do about a folder that has rows, but no catalogue that tells which."""
+    return f"; there are rows, but {CATALOGUE} is what tells which count: {REMEDY}" if any(path.glob("rows/*")) else ""
 
 
 def _n_distinct(paths: IO[bytes]) -> int:

@@ -1,4 +1,5 @@
-"""Receipts: what a worker hands back for a finished block, and all that the catalogue records of it."""
+"""Receipts: what a worker hands back for a finished block, and all that the catalogue records of it. And what may be
+wrong with a record later."""
 
 from __future__ import annotations
 
@@ -17,6 +18,21 @@ class Part(msgspec.Struct, frozen=True):
     bytes: int
     sha256: str
     content: str
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """What is not as it was committed.
+
+    file : its path. remedy : what helps. block : [lo, hi) if it belongs to one.
+    """
+
+    file: str
+    what: str
+    remedy: str
+    block: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}"
 
 
 class Receipt(msgspec.Struct, frozen=True):

@@ -1,21 +1,25 @@
 """Rows in a SQLite table beside the parts, to query a run with SQL: `results.sqlite`, table `results`.
 
 One transaction per block, which also records the block, so that a run killed between the commit of a block and its
-rows here catches up when it is next opened. The parts stay the truth; this file can be thrown away at any time.
+rows here catches up when it is next opened. The parts stay the truth; this file can be thrown away at any time. SQLite
+keeps no checksums: whoever queries the table with SQL reads it unchecked, and `damaged_copies` compares it with the
+parts.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pyarrow as pa
 
-from forge_ray.errors import StoreError
+from forge_ray.errors import CorruptPartError, StoreError
+from forge_ray.store.encode import block_of, remove
 from forge_ray.store.local import LocalStore
-from forge_ray.store.receipts import Part
+from forge_ray.store.receipts import Damage, Part
 
+COPY = "results.sqlite"
 _TYPES = {"int64": "INTEGER", "bool": "INTEGER", "double": "REAL", "string": "TEXT"}
 
 
@@ -23,7 +27,7 @@ class SqliteSink:
     """Copies committed blocks of a store into `results`; blobs for `path`, 0 and 1 for booleans, NULL for no value."""
 
     def __init__(self, store: LocalStore):
-        self.store, self.path = store, store.path / "results.sqlite"
+        self.store, self.path = store, store.path / COPY
         with self._named():
             self._connection = sqlite3.connect(self.path, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -31,10 +35,13 @@ class SqliteSink:
             self._connection.execute("CREATE TABLE IF NOT EXISTS blocks (part TEXT PRIMARY KEY) WITHOUT ROWID")
 
     def catch_up(self) -> int:
-        """Copy every committed part that is not here yet; returns how many."""
+        """Copy every committed part that is not here yet, and forget those replaced; returns how many were copied."""
+        parts = self.store.parts()
         with self._named():
             there = {part for (part,) in self._connection.execute("SELECT part FROM blocks")}
-        missing = [part for part in self.store.parts() if part.path not in there]
+            gone = [(path,) for path in there.difference(part.path for part in parts)]
+            self._connection.executemany("DELETE FROM blocks WHERE part = ?", gone)
+        missing = [part for part in parts if part.path not in there]
         for part in missing:
             self.add(part)
         return len(missing)
@@ -73,3 +80,55 @@ class SqliteSink:
 def _rows(table: pa.Table) -> Iterator[tuple]:
     """Rows as tuples of Python values; column-wise conversion is several times faster than row-wise."""
     return zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+
+def damaged_copies(store: LocalStore) -> list[Damage]:
+    """What the copy of a run does not hold as the parts do; nothing without a copy.
+
+    Blocks not copied yet are no damage, and those whose part is damaged cannot be compared.
+    """
+    path, remedy = store.path / COPY, _remedy(store)
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            wrong = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
+            return [Damage(str(path), text, remedy) for text in wrong] or list(_differing(store, connection))
+    except sqlite3.Error as error:
+        return [Damage(str(path), str(error), remedy)]
+
+
+def copy_again(store: LocalStore) -> None:
+    """Throw the copy away and make it anew from the parts."""
+    for suffix in ("-wal", "-shm", ""):
+        remove(store.path / (COPY + suffix))
+    with closing(SqliteSink(store)) as sink:
+        sink.catch_up()
+
+
+def _remedy(store: LocalStore) -> str:
+    return f"`forge-ray repair {store.path}` makes it anew"
+
+
+def _differing(store: LocalStore, connection: sqlite3.Connection) -> Iterator[Damage]:
+    path, n_rows = str(store.path / COPY), 0
+    copied = {part for (part,) in connection.execute("SELECT part FROM blocks")}
+    for part in store.parts():
+        n_rows += part.rows
+        if part.path in copied and not _is_copied(store, part, connection):
+            lo, hi = block_of(part.path)
+            yield Damage(path, f"block [{lo}, {hi}): other rows than {part.path}", _remedy(store), (lo, hi))
+    if copied and connection.execute("SELECT count(*) FROM results").fetchone()[0] > n_rows:
+        yield Damage(path, "rows that belong to no block", _remedy(store))
+
+
+def _is_copied(store: LocalStore, part: Part, connection: sqlite3.Connection) -> bool:
+    """Whether the copy of a part has its rows, or cannot be told because the part is damaged."""
+    try:
+        table = store.read_rows(part)
+    except CorruptPartError:
+        return True
+    within = "SELECT * FROM results WHERE branch >= ? AND branch < ? ORDER BY branch"
+    found = connection.execute(within, block_of(part.path))
+    names = [column[0] for column in found.description]
+    return names == table.column_names and found.fetchall() == list(_rows(table))
