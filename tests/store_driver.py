@@ -1,6 +1,8 @@
 """A driver for `test_store.py` to kill: commits every missing block, and says before each step what comes next.
 
 ``python store_driver.py ROOT [STAGE N SIGNAL]`` — with a stage, it sends itself the signal in its n-th visit.
+``python store_driver.py --serve`` reads such arguments line by line, with what to do before them (`commit`, `repair`),
+does it in a process that it forks, so that nothing is imported again, and says how that ended.
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from unittest import mock
 import numpy as np
 import pyarrow as pa
 
-from forge_ray.store import LocalStore, Receipt, write_part
+from forge_ray.store import LocalStore, Receipt, encode, write_part
 from forge_ray.store.catalogue import Catalogue
 
 BLOCK, SIZE, RUN_ID, SPEC = 50, 4_990, "feed", b'{"what": "searched"}'
 STAGES = ("creating", "writing", "written", "committing", "committed")
+REPAIR_STAGES = ("writing", "written", "replacing", "removing", "replaced")
 
 
 def rows(lo: int, hi: int) -> pa.Table:
@@ -92,5 +95,33 @@ def main(root: str, stage: str = "", nth: str = "0", signal_name: str = "SIGKILL
         store.finish({"branches": store.counts()["branches"]})
 
 
+def repair(root: str, stage: str = "", nth: str = "0", signal_name: str = "SIGKILL") -> None:
+    """Put a new file in the place of each damaged one."""
+    stages = Stages(stage, int(nth), signal_name)
+    with closing(LocalStore.reopen(Path(root) / RUN_ID)) as store:
+        for lo, hi in [damage.block for damage in store.verify() if damage.block]:
+            with mock.patch("os.fsync", stages.before("writing", os.fsync)):
+                again = receipt(store, lo, hi, rows(lo, hi), str(store.epoch))
+            stages.enter("written")
+            with (
+                mock.patch.object(Catalogue, "replace_parts", stages.after("replacing", Catalogue.replace_parts)),
+                mock.patch.object(LocalStore, "_remove", stages.before("removing", LocalStore._remove)),
+            ):
+                store.replace(again)
+            stages.enter("replaced")
+
+
+def serve() -> None:
+    encode(rows(0, 1))  # what Arrow imports when it is first used
+    for line in sys.stdin:
+        what, *arguments = line.split()
+        child = os.fork()
+        if child == 0:
+            {"commit": main, "repair": repair}[what](*arguments)
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os.write(1, f"ended {code}\n".encode())
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve() if sys.argv[1:] == ["--serve"] else main(*sys.argv[1:])

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import store_driver
-from store_driver import BLOCK, RUN_ID, SIZE, SPEC, STAGES, receipt, rows
+from store_driver import BLOCK, REPAIR_STAGES, RUN_ID, SIZE, SPEC, STAGES, receipt, rows
 
 from forge_ray.errors import (
     CorruptPartError,
@@ -786,19 +786,72 @@ def _check_complete(at: Local) -> None:
     assert len(at.files()) == len(BLOCKS)
 
 
-def test_kill_in_every_stage_loses_and_doubles_nothing(at):
-    landed: Counter[str] = Counter()
-    n_orphans, committed = 0, 0
-    for stage, nth in [("creating", 1), *((stage, nth) for nth in (1, 2, 7) for stage in STAGES[1:])]:
-        with _drive(at.root, stage, str(nth)) as driver:
-            said = driver.communicate(timeout=60)[0].split()
-        assert driver.returncode == -9
-        landed[said[-1]] += 1
+@pytest.fixture(scope="module")
+def forked() -> Iterator[Callable[..., list[str]]]:
+    """``forked("commit", root, stage, nth)``: a driver forked from a warm process; what it said, and how it ended."""
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{here.parent}{os.pathsep}{here}", "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, str(here / "store_driver.py"), "--serve"]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+
+        def run(*arguments: object) -> list[str]:
+            print(*arguments, file=server.stdin, flush=True)
+            said = [""]
+            while not said[-1].startswith("ended"):
+                said.append(server.stdout.readline().strip())
+                assert said[-1], "the server died"
+            return said[1:]
+
+        yield run
+        server.stdin.close()
+
+
+KILLED = "ended -9"
+
+
+def test_kill_in_every_stage_loses_and_doubles_nothing(tmp_path, forked, rounds, landed):
+    chance, n, n_orphans = random.Random(9), rounds(60, 1_200), 0
+    at, committed = Local(tmp_path / "0"), 0
+    for k in range(n):
+        if k % 12 == 0:
+            at, committed = Local(tmp_path / str(k)), 0
+        stage = STAGES[k % len(STAGES)] if k % 12 else "creating"
+        stage = chance.choice(STAGES[1:]) if stage == "creating" and k % 12 else stage
+        *said, end = forked("commit", at.root, stage, chance.randint(1, 3) if k % 12 else 1)
+        assert (end, said[-1]) == (KILLED, stage)
+        landed[stage] += 1
         committed = _check_what_is_left(at, committed + BLOCK * said.count("committed"))
         n_orphans += len(at.files()) - len(range(0, committed, BLOCK))
-    assert landed == {"creating": 1, **dict.fromkeys(STAGES[1:], 3)}
-    assert n_orphans == 9
-    _check_complete(at)
+        if k == n - 1:
+            _check_complete(at)
+    assert set(landed) == set(STAGES)
+    assert min(landed.values()) >= n // 12
+    assert n_orphans == landed["writing"] + landed["written"] + landed["committing"]
+
+
+def test_kill_in_every_stage_of_a_repair_leaves_old_or_new_files(tmp_path, forked, rounds, landed):
+    at, chance = Local(tmp_path / "runs"), random.Random(4)
+    with at.opened:
+        at.fill(at.open(size=6 * BLOCK), BLOCKS[:6])
+    for k in range(rounds(10, 200)):
+        stage, damaged = REPAIR_STAGES[k % len(REPAIR_STAGES)], chance.sample(sorted(at.files()), 3)
+        for name in damaged:
+            (at.path / name).write_bytes((at.path / name).read_bytes()[: chance.randint(0, 900)])
+        *said, end = forked("repair", at.root, stage, chance.randint(1, 3))
+        assert (end, said[-1]) == (KILLED, stage)
+        landed[stage] += 1
+        with closing(LocalStore.read(at.path)) as store:
+            in_doubt = stage == "removing"
+            assert len(store.verify()) == 3 - said.count("replaced") - in_doubt
+        assert forked("repair", at.root)[-1] == "ended 0"
+        with closing(LocalStore.read(at.path)) as store:
+            assert pa.concat_tables(store.scan()).equals(rows(0, 6 * BLOCK))
+        assert len(at.files()) == 6
+    assert set(landed) == set(REPAIR_STAGES)
 
 
 def test_kill_at_random_moments_loses_and_doubles_nothing(at):

@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from forge_ray.errors import CorruptPartError, DiskError, StoreError
+from forge_ray.store.disk import free_bytes
 from forge_ray.store.receipts import Part, Receipt
 
 T = TypeVar("T")
@@ -276,16 +276,17 @@ class Catalogue:
         try:
             yield
         except sqlite3.Error as error:
-            raise self._refused(error) from error
+            raise refused_by_sqlite(self.path, error, REMEDY) from error
 
-    def _refused(self, error: sqlite3.Error) -> StoreError:
-        kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if kind in _BUSY:
-            return StoreError(f"{self.path}: {error}")
-        if kind in _DISK:
-            free = shutil.disk_usage(self.path.parent).free if self.path.parent.exists() else 0
-            return DiskError(f"{self.path}: {error}; {free:,} bytes are free")
-        return CorruptPartError(str(self.path), str(error), REMEDY)
+
+def refused_by_sqlite(path: Path, error: sqlite3.Error, remedy: str) -> StoreError:
+    """Somebody else at work, the disk, or else a file that is not what this program wrote."""
+    kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if kind in _BUSY:
+        return StoreError(f"{path}: {error}")
+    if kind in _DISK:
+        return DiskError(f"{path}: {error}; {free_bytes(path)}")
+    return CorruptPartError(str(path), str(error), remedy)
 
 
 def _sealed(record: _State | _Record, lo: int | None = None) -> tuple[str, str]:

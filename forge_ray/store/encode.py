@@ -3,18 +3,12 @@
 A file carries page checksums, and its receipt a SHA-256 of all its bytes. Both are needed: page checksums do not cover
 the footer, where one flipped bit renames a column. The content hash is over values instead of bytes, so that two
 computations of a block can be compared whatever wrote them.
-
-Files get their final, unique name at once, are created exclusively and never renamed: a half-written one has no
-receipt, and what has no record in the catalogue does not exist.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forge_ray.errors import CorruptPartError, DiskError, StoreError, shown
+from forge_ray.errors import CorruptPartError, StoreError, shown
+from forge_ray.store.disk import lost, write_new
 from forge_ray.store.receipts import Part
 
 _PART_PATH = re.compile(r"[a-z][a-z0-9_]*/([0-9]+)-([0-9]+)-[A-Za-z0-9._-]+\.parquet")
@@ -68,7 +63,7 @@ def encode_part(table_name: str, lo: int, hi: int, attempt: str, table: pa.Table
 def write_part(run_dir: Path, table_name: str, lo: int, hi: int, attempt: str, table: pa.Table) -> Part:
     """Write the rows of block [lo, hi) durably under their final name.
 
-    Raises `StoreError` if the name is taken or the disk refuses; nothing half-done is left behind.
+    Raises `DiskError` if the name is taken or the disk refuses; nothing half-done is left behind.
     """
     part, data = encode_part(table_name, lo, hi, attempt, table)
     write_new(locate(run_dir, part.path), data)
@@ -95,7 +90,7 @@ def read_part(run_dir: Path, part: Part, columns: list[str] | None = None) -> pa
                 return table
             wrong = f"{table.num_rows:,} rows; the catalogue says {part.rows:,}"
     except OSError as error:
-        wrong = str(error.strerror or error)
+        wrong = lost(path, error)
     except pa.ArrowException as error:
         wrong = str(error)
     raise damaged_part(run_dir, part, wrong)
@@ -126,47 +121,6 @@ def block_of(part_path: str) -> tuple[int, int]:
     if found is None:
         raise StoreError(f"{shown(part_path)} is no part; expected TABLE/LO-HI-ATTEMPT.parquet")
     return int(found[1]), int(found[2])
-
-
-def write_new(path: Path, data: bytes) -> None:
-    """Create a file and make it and its name durable. Raises `DiskError`, leaving nothing behind, if that fails."""
-    try:
-        file = path.open("xb")
-    except OSError as error:
-        raise _refused(path, len(data), error) from error
-    try:
-        with file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fsync_folder(path.parent)
-    except OSError as error:
-        with suppress(OSError):  # a file that cannot be removed either is an orphan: ignored, and collected later
-            path.unlink()
-        raise _refused(path, len(data), error) from error
-
-
-def remove(path: Path) -> None:
-    """Remove a file, if it is there. Raises `DiskError`."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise DiskError(f"{path}: cannot remove: {error.strerror}") from error
-
-
-def fsync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _refused(path: Path, size: int, error: OSError) -> DiskError:
-    existing = next(folder for folder in path.absolute().parents if folder.exists())
-    free = shutil.disk_usage(existing).free
-    return DiskError(f"{path}: cannot write {size:,} bytes: {error.strerror}; {free:,} bytes are free")
 
 
 def _wrong_bytes(part: Part, data: bytes) -> str:

@@ -23,7 +23,8 @@ import pyarrow as pa
 
 from forge_ray.errors import CorruptPartError, IncompleteRunError, NondeterminismError, StoreError, shown
 from forge_ray.store.catalogue import Catalogue, Header
-from forge_ray.store.encode import block_of, encode, fsync_folder, is_part, locate, remove, write_new
+from forge_ray.store.disk import make_folder, remove, rewrite
+from forge_ray.store.encode import block_of, encode, is_part, locate
 from forge_ray.store.lock import RunLock
 from forge_ray.store.reading import CATALOGUE, JOB, ROWS, SPEC, StoredRun
 from forge_ray.store.receipts import Part, Receipt
@@ -62,7 +63,7 @@ class LocalStore(StoredRun):
     @classmethod
     def _held(cls, path: Path, prepare: Callable[[Catalogue], Header], take_over: bool) -> LocalStore:
         """The run in a folder under its lock, with a new epoch. Nothing is removed unless the catalogue is sound."""
-        _make_folder(path / ROWS)
+        make_folder(path / ROWS)
         with ExitStack() as held:
             held.enter_context(closing(RunLock(path / "lock", take_over=take_over)))
             catalogue = held.enter_context(closing(Catalogue(path / CATALOGUE, readonly=False)))
@@ -91,7 +92,7 @@ class LocalStore(StoredRun):
                 return
         files = {JOB: job} if market is None else {MARKET: encode(market), JOB: job}
         for name, data in files.items():
-            _rewrite(self.path / name, data)
+            rewrite(self.path / name, data)
         with self._catalogue.writing():
             self._catalogue.keep_files({name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
 
@@ -192,20 +193,14 @@ def _mend_spec(path: Path, spec: bytes) -> None:
     except OSError:
         sound = False
     if not sound:
-        _rewrite(path / SPEC, spec)
-
-
-def _rewrite(path: Path, data: bytes) -> None:
-    """Write a file anew. Killed in between, it is missing, and written by the next opening."""
-    remove(path)
-    write_new(path, data)
+        rewrite(path / SPEC, spec)
 
 
 def _create(path: Path, catalogue: Catalogue, header: Header, spec: bytes) -> Header:
     """Complete the creation of a run: specification first, then the record that makes it one."""
     if next((path / ROWS).iterdir(), None) is not None:
         raise StoreError(f"{path}: there are rows but no record of them; restore catalog.sqlite or remove the folder")
-    _rewrite(path / SPEC, spec)
+    rewrite(path / SPEC, spec)
     catalogue.create(header)
     return header
 
@@ -214,19 +209,6 @@ def _check_same(path: Path, header: Header, wanted: Header) -> None:
     for field in ("run_id", "size", "spec_sha256"):
         if (found := getattr(header, field)) != (asked := getattr(wanted, field)):
             raise StoreError(f"{path}: holds a run whose {field} is {found}, not {asked}")
-
-
-def _make_folder(path: Path) -> None:
-    """Create a folder and its parents so that their names survive a power cut."""
-    if path.is_dir():
-        return
-    if path != path.parent:
-        _make_folder(path.parent)
-    try:
-        path.mkdir(exist_ok=True)
-        fsync_folder(path.parent)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot create the folder: {error.strerror}") from error
 
 
 def _paths(receipt: Receipt) -> set[str]:

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from forge_ray.errors import StoreError, StoreLockedError
+from forge_ray.errors import StoreLockedError
+from forge_ray.store.disk import refused
 
 LOOKS, LOOK_SECONDS = 5, 0.01
 """How often and how long a driver waits for somebody who only looks whether the lock is held."""
@@ -36,7 +37,7 @@ class RunLock:
         try:
             self._file = _acquire(path, take_over)
         except OSError as error:
-            raise StoreError(f"{path}: cannot lock: {error.strerror}") from error
+            raise refused(path, "lock", error) from error
 
     def close(self) -> None:
         """Let go. The file stays: removing it would let two drivers lock two files of the same name."""
@@ -60,10 +61,19 @@ def _acquire(path: Path, take_over: bool) -> int:
             os.close(file)
             raise
         if _is_current(file, path):
-            os.ftruncate(file, 0)
-            os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-            return file
+            return _signed(file)
         os.close(file)
+
+
+def _signed(file: int) -> int:
+    """The locked file, with its holder's name in it; let go if that cannot be written."""
+    try:
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    except OSError:
+        os.close(file)
+        raise
+    return file
 
 
 def _lock(file: int) -> None:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from forge_ray.errors import CorruptPartError, IncompleteRunError, InputError, Problem, StoreError, unknown
 from forge_ray.store.catalogue import REMEDY, Catalogue, Header
 from forge_ray.store.contract import MissingRunError, Predicate
+from forge_ray.store.disk import lost
 from forge_ray.store.encode import content_hash, damaged_part, fixed_bytes, read_part
 from forge_ray.store.receipts import Damage, Part, Receipt
 
@@ -91,7 +92,7 @@ class StoredRun:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise CorruptPartError(str(path), str(error.strerror), remedy) from error
+            raise CorruptPartError(str(path), lost(path, error), remedy) from error
         if (found := hashlib.sha256(data).hexdigest()) != sha256:
             raise CorruptPartError(str(path), f"SHA-256 {found}; the catalogue says {sha256}", remedy)
         return data

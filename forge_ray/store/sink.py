@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import pyarrow as pa
 
-from forge_ray.errors import CorruptPartError, StoreError
-from forge_ray.store.encode import block_of, remove
+from forge_ray.errors import CorruptPartError
+from forge_ray.store.catalogue import refused_by_sqlite
+from forge_ray.store.disk import remove
+from forge_ray.store.encode import block_of
 from forge_ray.store.local import LocalStore
 from forge_ray.store.receipts import Damage, Part
 
@@ -28,11 +30,12 @@ class SqliteSink:
 
     def __init__(self, store: LocalStore):
         self.store, self.path = store, store.path / COPY
-        with self._named():
-            self._connection = sqlite3.connect(self.path, isolation_level=None)
+        with self._named(), ExitStack() as held:
+            self._connection = held.enter_context(closing(sqlite3.connect(self.path, isolation_level=None)))
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute("CREATE TABLE IF NOT EXISTS blocks (part TEXT PRIMARY KEY) WITHOUT ROWID")
+            held.pop_all()
 
     def catch_up(self) -> int:
         """Copy every committed part that is not here yet, and forget those replaced; returns how many were copied."""
@@ -57,24 +60,25 @@ class SqliteSink:
             self._connection.execute("INSERT INTO blocks VALUES (?)", (part.path,))
 
     def close(self) -> None:
-        self._connection.close()
+        with self._named():
+            self._connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
-        except sqlite3.Error:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+            self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     @contextmanager
     def _named(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from error
+            raise refused_by_sqlite(self.path, error, _remedy(self.store)) from error
 
 
 def _rows(table: pa.Table) -> Iterator[tuple]:
