@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from forge_ray.errors import CorruptPartError, IncompleteRunError, InputError, Problem, StoreError, unknown
 from forge_ray.store.catalogue import REMEDY, Catalogue, Header
 from forge_ray.store.contract import MissingRunError, Predicate
-from forge_ray.store.disk import lost
+from forge_ray.store.disk import lost, refused
 from forge_ray.store.encode import content_hash, damaged_part, fixed_bytes, read_part
 from forge_ray.store.receipts import Damage, Part, Receipt
 
@@ -185,6 +185,12 @@ class StoredRun:
 
         They are dealt into files by their first byte and counted file by file: memory does not grow with the run.
         """
+        try:
+            return self._distinct_paths()
+        except OSError as error:
+            raise refused(self.path, "keep paths in temporary files", error) from error
+
+    def _distinct_paths(self) -> int:
         with ExitStack() as held:
             hands = [held.enter_context(TemporaryFile(dir=self.path)) for _ in range(_HANDS)]
             for table in self.scan(["path"]):
