@@ -264,6 +264,16 @@ def test_damaged_catalogue_is_said_plainly_and_nothing_is_removed(run, capsys):
     assert (code, "there are rows" in err) == (2, True)
 
 
+@pytest.mark.parametrize("near", ['"size":', '"totals":{"', '"summary":"', '"files":{"', '"counts":{"', '"sha256":"'])
+def test_altered_record_of_the_catalogue_is_noticed_by_whoever_opens_the_run(run, near):
+    catalogue = run / "catalog.sqlite"
+    data = catalogue.read_bytes()
+    for place in range(data.index(near.encode()), data.index(near.encode()) + len(near) + 4):
+        catalogue.write_bytes(_flipped(data, 8 * place))
+        with pytest.raises(CorruptPartError, match=r"damaged: the record of .* was altered"):
+            Run(run)
+
+
 def test_block_that_vanished_from_the_catalogue_is_missed(run):
     with closing(sqlite3.connect(run / "catalog.sqlite")) as direct, direct:
         direct.execute("DELETE FROM blocks WHERE lo = 32")
