@@ -21,13 +21,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from store_driver import BLOCK, RUN_ID, SPEC, receipt, rows
+from store_driver import RUN_ID, SPEC, receipt, rows
 
 from forge_ray.errors import DiskError, ForgeRayError
 from forge_ray.store import LocalStore, SqliteSink, damaged_copies
 
-SIZE, BEFORE = 3 * BLOCK, 1
-"""Branches of the small run, and how many of its blocks are committed before errors begin."""
+BLOCK, SIZE, BEFORE = 400, 1_200, 1
+"""Branches of a block and of the small run, and how many of its blocks are committed before errors begin."""
 BLOCKS = [(lo, lo + BLOCK) for lo in range(0, SIZE, BLOCK)]
 ERRNOS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EMFILE)
 PLACES = ("committing", "opening")
