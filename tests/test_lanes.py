@@ -28,7 +28,9 @@ from forge_ray.engine import BoundPlan, Cache, evaluate, simulation
 from forge_ray.engine.bind import Kernel, kernel_of
 from forge_ray.engine.sleeves import Sleeves
 from forge_ray.errors import InputError
+from forge_ray.kernels import lanes
 from forge_ray.kernels.lanes import TILE, WIDTH
+from forge_ray.kernels.transitions import Table
 
 SEEDS = range(150)
 MAX_BRANCHES = 130
@@ -225,31 +227,77 @@ def test_sums_and_drawdowns_go_on_from_one_stretch_to_the_next(
     assert n_longer > 10
 
 
-@pytest.mark.parametrize("kernel", [Kernel.SCALAR, Kernel.LANES])
-def test_vectors_are_computed_anew_where_there_is_no_room_for_them(kernel: Kernel, monkeypatch: pytest.MonkeyPatch):
+def test_vectors_are_computed_anew_where_there_is_no_room_for_them(monkeypatch: pytest.MonkeyPatch):
     """One vector per decision to begin with, and all are forgotten whenever more are asked for."""
     known = list(spaces())
     monkeypatch.setattr(simulation, "USUAL_PAIRS", 1)
     monkeypatch.setattr(simulation, "MAX_VECTOR_BYTES", 0)
     n_forgotten = times_forgotten(monkeypatch)
     for seed, space in known:
-        assert rows_of(replace(space.bound, kernel=kernel)).equals(space.rows), seed
-    assert len(n_forgotten) > 5, "lanes forget between tiles only"
+        assert rows_of(space.bound).equals(space.rows), seed
+    assert len(n_forgotten) > 5
 
 
 def times_forgotten(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Vectors in use at each time that room was made by forgetting them."""
     found: list[int] = []
-    make_room = simulation._Stretch._make_room
+    with_room = simulation._with_room
 
-    def noted(stretch: simulation._Stretch) -> None:
-        before = int(stretch.table.used[0])
-        make_room(stretch)
-        if stretch.table.used[0] < before:
+    def noted(table: Table) -> Table:
+        before = int(table.used[0])
+        with_more = with_room(table)
+        if with_more.used[0] < before:
             found.append(before)
+        return with_more
 
-    monkeypatch.setattr(simulation._Stretch, "_make_room", noted)
+    monkeypatch.setattr(simulation, "_with_room", noted)
     return found
+
+
+def test_branches_are_told_by_one_other_or_by_three(monkeypatch: pytest.MonkeyPatch):
+    """By three only where that leaves less than half to exchange; exchanged is what does not cancel out."""
+    told = Counter[int]()
+    find = lanes.find_exchanges
+
+    def checked(planes: np.ndarray, references: np.ndarray, exchanges: np.ndarray, tiles: np.ndarray) -> None:
+        given = references.copy()
+        find(planes, references, exchanges, tiles)
+        pairs = pairs_of(planes)
+        for b in range(1, len(planes)):
+            beside, across, corner = given[b]
+            alone = decisions_apart(pairs, b, (beside, beside, beside))
+            three = decisions_apart(pairs, b, (beside, across, corner))
+            by_three = across != corner and 2 * len(three) < len(alone)
+            assert references[b].tolist() == ([beside, across, corner] if by_three else [beside] * 3)
+            flags = np.unpackbits(exchanges[b].view(np.uint8), bitorder="little")[: pairs.shape[1]]
+            assert np.flatnonzero(flags).tolist() == (three if by_three else alone)
+            assert [
+                bool(flags[k * 64 * TILE : (k + 1) * 64 * TILE].any()) for k in range(len(flags) // 64 // TILE + 1)
+            ] == [bool(tiles[b] >> k & 1) for k in range(len(flags) // 64 // TILE + 1)]
+            told[3 if by_three else 1] += 1
+
+    known = list(spaces(SEEDS[::3]))
+    monkeypatch.setattr(lanes, "find_exchanges", checked)
+    for _, space in known:
+        rows_of(replace(space.bound, kernel=Kernel.LANES))
+    assert min(told[1], told[3]) > 100, told
+
+
+def pairs_of(planes: np.ndarray) -> np.ndarray:
+    """(n_branches, 64 · n_words) number of the bits before and now at every decision."""
+    flags = np.unpackbits(planes.view(np.uint8), axis=2, bitorder="little")[:, :, 63:].astype(np.int64)
+    both = np.concatenate([flags[:, :, :-1], flags[:, :, 1:]], axis=1)
+    return (both << np.arange(both.shape[1])[:, None]).sum(axis=1)
+
+
+def decisions_apart(pairs: np.ndarray, b: int, references: tuple[int, int, int]) -> list[int]:
+    """Where v(b) − v(beside) − v(across) + v(corner) is not 0 whatever the vectors are."""
+    beside, across, corner = (pairs[k] for k in references)
+    if references[1] == references[2]:
+        return np.flatnonzero(pairs[b] != beside).tolist()
+    return np.flatnonzero(
+        ~(((pairs[b] == beside) & (across == corner)) | ((pairs[b] == across) & (beside == corner)))
+    ).tolist()
 
 
 def test_blocks_of_any_size_and_order_and_their_vectors_are_simulated_by_either_kernel():

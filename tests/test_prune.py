@@ -342,15 +342,15 @@ def test_the_scalar_kernel_computes_no_vector_after_all_have_stopped(monkeypatch
 
 def test_lanes_go_on_with_those_that_are_left(monkeypatch: pytest.MonkeyPatch):
     done: list[int] = []
-    add = lanes.add_differences.function
+    add = lanes.add_exchanges.function
 
     def counting(*arguments):
-        done.append(arguments[15].shape[0] * arguments[16].shape[0])
+        done.append(arguments[15].shape[0] * arguments[20].shape[0])
         return original(*arguments)
 
-    original = lanes.add_differences
-    monkeypatch.setattr(lanes, "add_differences", counting)
-    assert add.__code__.co_varnames[15:17] == ("planes", "class_of")
+    original = lanes.add_exchanges
+    monkeypatch.setattr(lanes, "add_exchanges", counting)
+    assert [add.__code__.co_varnames[k] for k in (15, 20)] == ["planes", "logs"]
     visited = {}
     for prune in (False, True):
         done.clear()

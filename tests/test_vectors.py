@@ -32,7 +32,7 @@ N_CASES = 300
 
 @numba.njit(error_model="numpy")
 def of_sixteen(a, b, at, scalar, j, k, out, integers):
-    """Every operation, on vectors that begin at some place of larger arrays. out : (8, 16). integers : (3,)"""
+    """Every operation, on vectors that begin at some place of larger arrays. out : (11, 16). integers : (6,)"""
     x, y = v.load16(a, at), v.load16(b, at)
     v.store(out, 0, v.add(x, y))
     v.store(out, 16, v.subtract(x, y))
@@ -43,6 +43,13 @@ def of_sixteen(a, b, at, scalar, j, k, out, integers):
     v.store(out, 96, v.select(v.has_bit(x, j), x, y))
     v.store(out, 112, v.load8(a, at))
     v.store(out, 120, v.add(v.load8(a, at + 8), v.load8(b, at)))
+    v.store(out, 128, v.xor(x, y))
+    v.store(out, 144, v.either(v.both(x, y), v.carried(x, y)))
+    v.store(out, 160, v.load_some8(a, at, k - 3))
+    v.store(out, 168, v.either(v.splat8(scalar), v.bit_counts(v.load8(b, at))))
+    integers[3] = v.total(x)
+    integers[4] = v.is_zero(v.load_some8(b, at, k - 8))
+    integers[5] = v.is_zero(v.subtract(x, x))
     integers[0] = v.bitmap(v.equal(x, y))
     integers[1] = v.bitmap(v.has_bit(y, j))
     integers[2] = v.element(x, k)
@@ -74,7 +81,7 @@ def check_meaning() -> None:
         at, scalar, j, k = rng.randrange(45), int(integers(rng, (60,))[0]), rng.randrange(64), rng.randrange(16)
         if rng.random() < 0.5:
             b.flat[::3] = a.flat[::3]
-        out, found = np.full((8, 16), 99, np.int64), np.zeros(3, np.int64)
+        out, found = np.full((11, 16), 99, np.int64), np.zeros(6, np.int64)
         of_sixteen(a, b, at, scalar, j, k, out, found)
         x, y = a.reshape(-1)[at : at + 16], b.reshape(-1)[at : at + 16]
         has_bit = [(int(word) >> j) & 1 == 1 for word in x]
@@ -87,12 +94,19 @@ def check_meaning() -> None:
             [p if p == q else scalar for p, q in zip(x, y, strict=True)],
             [p if has else q for p, q, has in zip(x, y, has_bit, strict=True)],
             [*x[:8], *wrapped(int(p) + int(q) for p, q in zip(x[8:], y[:8], strict=True))],
-        ]
+            [int(p) ^ int(q) for p, q in zip(x, y, strict=True)],
+            wrapped(int(p) & int(q) | int(p) << 1 | (int(q) < 0) for p, q in zip(x, y, strict=True)),
+            [*(word if lane < k - 3 else 0 for lane, word in enumerate(x[:8])),
+             *(scalar | (int(word) % 2**64).bit_count() for word in y[:8])],
+        ]  # fmt: skip
         assert out.tolist() == [list(map(int, row)) for row in expected], seed
         assert found.tolist() == [
             sum((p == q) << lane for lane, (p, q) in enumerate(zip(x.tolist(), y.tolist(), strict=True))),
             sum(((int(word) >> j) & 1) << lane for lane, word in enumerate(y)),
             x[k],
+            *wrapped([sum(map(int, x))]),
+            not any(y[: max(0, min(8, k - 8))]),
+            True,
         ], seed
 
 

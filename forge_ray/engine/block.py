@@ -32,7 +32,7 @@ from forge_ray.engine.outcomes import Outcomes, finalized, joined, not_evaluated
 from forge_ray.engine.planes import Planes, planes_of
 from forge_ray.engine.rows import Part, rows_of
 from forge_ray.engine.simulation import STRETCH, simulated
-from forge_ray.engine.sleeves import Sleeves, build_sleeves
+from forge_ray.engine.sleeves import Sleeves, build_sleeves, usual_bytes
 from forge_ray.engine.tally import Tally
 from forge_ray.engine.values import Evaluator
 from forge_ray.kernels import (
@@ -176,7 +176,7 @@ def _sleeves(bound: BoundPlan, evaluator: Evaluator, residual: Residual, values:
     return evaluator.cache.get(
         key,
         partial(_built, bound, evaluator, residual, values),
-        lambda s: s.nbytes,
+        lambda s: usual_bytes(*s.rows.shape, keep_vectors=bound.kernel is Kernel.SCALAR),
     )
 
 
@@ -207,7 +207,7 @@ def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
 
 _SIMULATION: dict[Kernel, tuple[compiling.Kernel, ...]] = {
     Kernel.SCALAR: (simulate.simulate,),
-    Kernel.LANES: (lanes.add_differences, lanes.scan_drawdowns),
+    Kernel.LANES: (lanes.find_exchanges, lanes.add_exchanges, lanes.scan_drawdowns),
     Kernel.PATCH: (simulate.simulate, transitions.follow, patch.summarize, patch.simulate_patches),
     Kernel.PATH: (path_dependent.simulate_path,),
 }

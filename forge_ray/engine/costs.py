@@ -78,7 +78,8 @@ def projected_bytes(bound: BoundPlan, workers: int, cache_bytes: int, block_size
     """Memory at the peak, whatever the number of branches: the panel once; the driver's process; per worker its
     process, what its cache can fill with, the tables of a chunk, a block's rows."""
     largest = max(len(residual.cofactors) for residual in bound.plan.residuals)
-    planes = block_size * max(len(residual.planes) for residual in bound.plan.residuals) * len(bound.panel.dates) // 8
+    n_planes = max(len(residual.planes) for residual in bound.plan.residuals)
+    planes = block_size * (n_planes + 1) * len(bound.panel.dates) // 8  # and one of what is exchanged
     pairs = min(MAX_VECTOR_BYTES, largest**2 * bound.n * N_LANES * 8)
     rows = 4 * block_size * 8 * len(METRIC_COLUMNS)
     kept = min(cache_bytes, _cacheable_bytes(bound, largest))
@@ -93,5 +94,5 @@ def _cacheable_bytes(bound: BoundPlan, n_sleeves: int) -> int:
     n_bits += sum(plan.space.combinations(axes_of(plan.expressions[leaf].axes)) for leaf in leaves)
     n_series = plan.concrete_count((Op.SERIES, Op.SCORE))
     n_allocations = sum(e.op in ALLOCATIONS for e in plan.expressions) * plan.n_groups()
-    sleeves = plan.n_groups() * usual_bytes(n_sleeves, bound.n)
+    sleeves = plan.n_groups() * usual_bytes(n_sleeves, bound.n, keep_vectors=bound.kernel is Kernel.SCALAR)
     return (n_series + n_allocations) * 8 * n_bars + n_bits * n_bars // 4 + sleeves

@@ -31,7 +31,7 @@ from forge_ray.engine.planes import whole_path
 from forge_ray.engine.point import Point
 from forge_ray.engine.program import Kind, program_of
 from forge_ray.engine.simulation import simulated
-from forge_ray.engine.sleeves import Sleeves, build_sleeves, market_of, vectors_along
+from forge_ray.engine.sleeves import Sleeves, build_sleeves, market_of, usual_bytes, vectors_along
 from forge_ray.engine.values import n_bytes
 from forge_ray.kernels import bits, finalize, patch
 from forge_ray.kernels.accounting import N_LANES, Market
@@ -62,7 +62,7 @@ class AsWritten:
 
     @property
     def nbytes(self) -> int:
-        return self.nearby.nbytes + self.sleeves.nbytes + self.vectors.nbytes
+        return self.nearby.nbytes + usual_bytes(*self.sleeves.rows.shape, keep_vectors=True) + self.vectors.nbytes
 
 
 @dataclass(frozen=True)

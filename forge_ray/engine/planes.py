@@ -32,12 +32,15 @@ class Planes:
     """Planes of some branches of one group, computed when they are asked for.
 
     leaves : of the residual program. rows : (n_branches, n_leaves) row of each leaf, those of all leaves numbered on.
+    places : (n_branches, 2) number of the line of branches that differ in the fastest inner axis alone, ascending, and
+    index of the value there.
     tally : counts the time of computing them. known : what `within` gives on the decisions from one to another, kept.
     """
 
     residual: Residual
     leaves: tuple[_Leaf, ...]
     rows: np.ndarray
+    places: np.ndarray
     tally: Tally = field(default_factory=Tally)
     known: tuple[int, int, np.ndarray] | None = None
 
@@ -47,7 +50,7 @@ class Planes:
     def of(self, branches: np.ndarray) -> Planes:
         """Of some of them, by index."""
         known = self.known and (*self.known[:2], self.known[2][branches])
-        return replace(self, rows=self.rows[branches], known=known)
+        return replace(self, rows=self.rows[branches], places=self.places[branches], known=known)
 
     def kept(self, first: int, last: int) -> Planes:
         """The same, with what `within` gives on any part of decisions [first, last) at hand."""
@@ -82,7 +85,7 @@ class Planes:
 
 def whole_path(residual: Residual, n_branches: int = 1) -> Planes:
     """Of branches that stay in the only sleeve of a group."""
-    return Planes(residual, (), np.empty((n_branches, 0), np.int64))
+    return Planes(residual, (), np.empty((n_branches, 0), np.int64), np.zeros((n_branches, 2), np.int64))
 
 
 def planes_of(
@@ -98,7 +101,14 @@ def planes_of(
         leaves.append(_Leaf(bound, evaluator, expression, inner, values, distinct))
         rows[:, k] = n_rows + row_of
         n_rows += len(distinct)
-    return Planes(residual, tuple(leaves), rows, evaluator.tally)
+    inner = digits[:, [term.axes.index(a) for a in residual.inner]]
+    return Planes(residual, tuple(leaves), rows, _places(inner), evaluator.tally)
+
+
+def _places(inner: np.ndarray) -> np.ndarray:
+    """See `Planes`. inner : (n_branches, n_inner) value indices, the fastest axis last."""
+    is_new = np.diff(inner[:, :-1], axis=0).any(axis=1)
+    return np.stack([np.concatenate([[0], np.cumsum(is_new)]), inner[:, -1]], axis=1)
 
 
 class _Compared(NamedTuple):

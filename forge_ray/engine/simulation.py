@@ -10,8 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +20,7 @@ from forge_ray.engine.distinct import distinct_rows
 from forge_ray.engine.outcomes import paths_of
 from forge_ray.engine.planes import Planes
 from forge_ray.engine.sleeves import USUAL_PAIRS, Sleeves
-from forge_ray.kernels import lanes, path_dependent
+from forge_ray.kernels import bits, lanes, path_dependent
 from forge_ray.kernels import simulate as scalar
 from forge_ray.kernels.accounting import N_LANES
 from forge_ray.kernels.transitions import Table
@@ -52,10 +51,17 @@ def simulated(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Sums:
 
 def _by_scalar(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Sums:
     sums, segments, stops = _zeros(bound, len(planes))
-    for stretch in _stretches(bound, sleeves):
-        within, given = planes.within(stretch.first, stretch.last), sleeves.at(stretch.first)
-        given = (*given, within, stretch.runs, bound.class_in_segment, bound.pruning.searched)
-        stretch.complete(len(planes), lambda *table, g=given: scalar.simulate(*g, *table, sums, segments, stops))
+    for first, last in _spans(bound.n, STRETCH):
+        is_all = last - first == bound.n
+        given = table = (is_all and sleeves.take_table()) or _empty(sleeves, last - first)
+        done, of_planes = 0, (planes.within(first, last), _runs_within(bound, first, last))
+        of_plan = (bound.class_in_segment, bound.pruning.searched)
+        while (
+            done := scalar.simulate(*sleeves.at(first), *of_planes, *of_plan, done, *table, sums, segments, stops)
+        ) < len(planes):
+            table = _with_room(table)
+        if is_all and len(table.vectors) == len(given.vectors):
+            sleeves.tables.append(table)
     return Sums(sums, segments[:, scalar.DRAWDOWN], np.arange(len(planes)), stops)
 
 
@@ -64,16 +70,13 @@ def _by_lanes(bound: BoundPlan, sleeves: Sleeves, planes: Planes) -> Sums:
         return _by_lanes_until_stopped(bound, sleeves, planes)
     sums, segments, stops = _zeros(bound, len(planes))
     which = same_as = np.arange(len(planes))
-    differences = np.zeros_like(sums)
-    for stretch in _stretches(bound, sleeves):
-        within = planes.within(stretch.first, stretch.last)
-        _add_differences(bound, sleeves, stretch, within, differences)
-        if stretch.is_all:
-            np.cumsum(differences, axis=0, out=sums)
+    for first, last in _spans(bound.n, STRETCH):
+        within = planes.within(first, last)
+        added, logs = _exchanged(bound, sleeves, planes, within, first, last)
+        sums += added
+        if last - first == bound.n:
             which, same_as = distinct_rows(paths_of(sums))
-        _scan_drawdowns(bound, sleeves, stretch, within, which, segments, stops)
-    if bound.n > STRETCH:
-        np.cumsum(differences, axis=0, out=sums)
+        _scan_drawdowns(bound, sleeves, within, which, first, last, logs, segments, stops)
     return Sums(sums[which], segments[: len(which), scalar.DRAWDOWN], same_as)
 
 
@@ -82,38 +85,57 @@ def _by_lanes_until_stopped(bound: BoundPlan, sleeves: Sleeves, planes: Planes) 
     n = len(planes)
     sums, segments, stops = _zeros(bound, n)
     left = np.arange(n)
-    for stretch in _stretches(bound, sleeves, SHORT_STRETCH):
-        if stretch.first == stretch.begin:
-            planes = planes.kept(stretch.begin, stretch.begin + len(stretch.table.logs))
-        within = planes.within(stretch.first, stretch.last)
-        differences = np.zeros((len(left), *sums.shape[1:]), np.int64)
-        _add_differences(bound, sleeves, stretch, within, differences)
+    for first, last in _spans(bound.n, SHORT_STRETCH):
+        if first % STRETCH == 0:
+            planes = planes.kept(first, min(first + STRETCH, bound.n))
+        within = planes.within(first, last)
+        added, logs = _exchanged(bound, sleeves, planes, within, first, last)
+        sums[left] += added
         states, ends = segments[left], stops[left]
-        _scan_drawdowns(bound, sleeves, stretch, within, np.arange(len(left)), states, ends)
-        sums[left] += np.cumsum(differences, axis=0)
+        _scan_drawdowns(bound, sleeves, within, np.arange(len(left)), first, last, logs, states, ends)
         segments[left], stops[left] = states, ends
         goes_on = np.flatnonzero(ends[:, 0] == 0)
         left, planes = left[goes_on], planes.of(goes_on)
+        if not len(left):
+            break
     return Sums(sums, segments[:, scalar.DRAWDOWN], np.arange(n), stops)
 
 
-def _add_differences(
-    bound: BoundPlan, sleeves: Sleeves, stretch: _Stretch, within: np.ndarray, differences: np.ndarray
-) -> None:
-    """`lanes.add_differences` on a stretch."""
-    n_tiles = -(-(within.shape[2] - 1) // lanes.TILE)
-    given = (*sleeves.at(stretch.first), within, bound.class_of[stretch.first : stretch.last])
-    stretch.complete(n_tiles, lambda *table: lanes.add_differences(*given, *table, differences))
+def _exchanged(
+    bound: BoundPlan, sleeves: Sleeves, planes: Planes, within: np.ndarray, first: int, last: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n_branches, n_classes, N_LANES) sums of decisions [first, last), and (n, n_pairs) the logs of the pairs that
+    occur there. within : the planes there."""
+    references, n_tiles = _references(planes.places), -(-(within.shape[2] - 1) // lanes.TILE)
+    exchanges, tiles = np.empty((len(planes), n_tiles * lanes.TILE), np.uint64), np.empty(len(planes), np.int64)
+    lanes.find_exchanges(within, references, exchanges, tiles)
+    logs = np.empty((last - first, 4**sleeves.n_planes), np.int64)
+    sums = np.zeros((len(planes), len(bound.class_in_segment), N_LANES), np.int64)
+    class_bits = bits.pack_decisions(bound.class_of == np.arange(sums.shape[1])[:, None], first, last)
+    lanes.add_exchanges(*sleeves.at(first), within, references, exchanges, tiles, class_bits, logs, sums)
+    return sums, logs
+
+
+def _references(places: np.ndarray) -> np.ndarray:
+    """(n, 3) candidates of `lanes.find_exchanges`: the branch before, the one at the same place of the line before, and
+    there the one at the place of the branch before."""
+    line, place = places.T
+    before = np.maximum(np.arange(len(places)) - 1, 0)
+    index = np.full((line.max() + 2, place.max() + 1), -1)
+    index[line + 1, place] = np.arange(len(places))
+    across, corner = index[line, place], index[line, place[before]]
+    is_there = (line[before] == line) & (across >= 0) & (corner >= 0)
+    return np.stack([before, np.where(is_there, across, before), np.where(is_there, corner, before)], axis=1)
 
 
 def _scan_drawdowns(
-    bound: BoundPlan, sleeves: Sleeves, stretch: _Stretch, within: np.ndarray, which: np.ndarray,
+    bound: BoundPlan, sleeves: Sleeves, within: np.ndarray, which: np.ndarray, first: int, last: int, logs: np.ndarray,
     segments: np.ndarray, stops: np.ndarray,
 ) -> None:  # fmt: skip
-    """`lanes.scan_drawdowns` on a stretch."""
+    """`lanes.scan_drawdowns` on decisions [first, last)."""
     lanes.scan_drawdowns(
-        within, which, sleeves.quiet(stretch.first, stretch.last), stretch.first, stretch.runs,
-        bound.class_in_segment, bound.pruning.searched, stretch.known.logs, segments, stops,
+        within, which, sleeves.quiet(first, last), first, _runs_within(bound, first, last), bound.class_in_segment,
+        bound.pruning.searched, logs, segments, stops,
     )  # fmt: skip
 
 
@@ -146,55 +168,9 @@ def _zeros(bound: BoundPlan, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return sums, segments, stops
 
 
-@dataclass
-class _Stretch:
-    """Decisions [first, last) and their vectors. runs : (n_runs, 5) those of the decisions. table : of decisions from
-    `begin` on. is_all : whether the history is one stretch."""
-
-    first: int
-    last: int
-    runs: np.ndarray
-    table: Table
-    begin: int
-    is_all: bool
-
-    @property
-    def known(self) -> Table:
-        """The table of these decisions."""
-        own = slice(self.first - self.begin, self.last - self.begin)
-        return self.table._replace(slot_of=self.table.slot_of[own], logs=self.table.logs[own])
-
-    def complete(self, end: int, kernel: Callable[..., int]) -> None:
-        """Call a kernel with where to begin and the table; make room where it stops, until it comes to its end."""
-        begin = 0
-        while (begin := kernel(begin, *self.known)) < end:
-            self._make_room()
-
-    def _make_room(self) -> None:
-        """Twice as many vectors; at the limit all are forgotten, but not their logs."""
-        table = self.table
-        if 2 * table.vectors.nbytes > MAX_VECTOR_BYTES and table.used[0] > 1:
-            table.slot_of[:] = 0
-            table.used[0] = 1
-            return
-        larger = np.empty((2 * len(table.vectors), N_LANES), np.int64)
-        larger[: table.used[0]] = table.vectors[: table.used[0]]
-        self.table = table._replace(vectors=larger)
-
-
-def _stretches(bound: BoundPlan, sleeves: Sleeves, length: int = STRETCH) -> Iterator[_Stretch]:
-    """A table is of up to `STRETCH` decisions. That of a history of no more goes on from one call to the next, unless
-    it has grown large."""
-    for begin in range(0, bound.n, STRETCH):
-        end = min(begin + STRETCH, bound.n)
-        given = table = (bound.n <= STRETCH and sleeves.take_table()) or _empty(sleeves, end - begin)
-        for first in range(begin, end, length):
-            last = min(first + length, end)
-            stretch = _Stretch(first, last, _runs_within(bound, first, last), table, begin, last - first == bound.n)
-            yield stretch
-            table = stretch.table
-        if bound.n <= STRETCH and len(table.vectors) == len(given.vectors):
-            sleeves.tables.append(table)
+def _spans(n: int, length: int) -> Iterator[tuple[int, int]]:
+    """Decisions [first, last) of n, some at a time."""
+    return ((first, min(first + length, n)) for first in range(0, n, length))
 
 
 def _runs_within(bound: BoundPlan, first: int, last: int) -> np.ndarray:
@@ -203,6 +179,17 @@ def _runs_within(bound: BoundPlan, first: int, last: int) -> np.ndarray:
     runs = runs[(runs[:, 1] > first) & (runs[:, 0] < last)].copy()
     runs[0, 0], runs[-1, 1] = first, last
     return runs
+
+
+def _with_room(table: Table) -> Table:
+    """Twice as many vectors; at the limit all are forgotten, but not their logs."""
+    if 2 * table.vectors.nbytes > MAX_VECTOR_BYTES and table.used[0] > 1:
+        table.slot_of[:] = 0
+        table.used[0] = 1
+        return table
+    larger = np.empty((2 * len(table.vectors), N_LANES), np.int64)
+    larger[: table.used[0]] = table.vectors[: table.used[0]]
+    return table._replace(vectors=larger)
 
 
 def _empty(sleeves: Sleeves, n: int) -> Table:

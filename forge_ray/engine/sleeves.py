@@ -27,7 +27,7 @@ class Sleeves:
 
     rows : (n_sleeves, n) row of target weights in force per decision. paths : (n_sleeves, n, 2) hash of what is
     followed. is_quiet : (n_sleeves, n) whether staying there moves no equity. tables : vectors that an earlier
-    simulation of the group computed, for one at a time to take.
+    simulation by the scalar kernel computed, for one at a time to take.
     """
 
     market: Market
@@ -78,15 +78,12 @@ class Sleeves:
         digits = np.arange(int(number.max()).bit_length())[:, None]
         return (number[1:].reshape(n_sleeves, 1, n) >> digits & 1).astype(bool)
 
-    @property
-    def nbytes(self) -> int:
-        return usual_bytes(*self.rows.shape)
 
-
-def usual_bytes(n_sleeves: int, n: int) -> int:
-    """Of sleeves and a table of vectors of its usual size, over n decisions."""
+def usual_bytes(n_sleeves: int, n: int, *, keep_vectors: bool) -> int:
+    """Of sleeves over n decisions, and of a table of vectors of its usual size if they keep one."""
     n_pairs = 4 ** (n_sleeves - 1).bit_length()
-    return n * (25 * n_sleeves + 12 * n_pairs + 8 * N_LANES * min(USUAL_PAIRS, n_pairs))
+    table = 12 * n_pairs + 8 * N_LANES * min(USUAL_PAIRS, n_pairs)
+    return n * (25 * n_sleeves + table * keep_vectors)
 
 
 def build_sleeves(bound: BoundPlan, allocations: Sequence[Allocation]) -> Sleeves:

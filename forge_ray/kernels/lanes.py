@@ -1,8 +1,10 @@
 """The lane kernels (B): the branches of a group in an order in which neighbours hold nearly the same.
 
-1. `add_differences`: the sums of a branch are those of the branch before it, with the vectors exchanged of the
-   decisions on which the two hold, or come from, different sleeves.
-2. `scan_drawdowns`: sixteen branches at a time. A decision on which all sixteen go from the same sleeve to the same
+1. `find_exchanges`: the sums of a branch are told by those of the branch beside it: they differ by the vectors of the
+   decisions on which the two hold, or come from, different sleeves. On a grid of two axes three branches tell more: of
+   what one step along an axis changes, most is the same one step further on the other.
+2. `add_exchanges`: what is not told is added and subtracted, vector by vector.
+3. `scan_drawdowns`: sixteen branches at a time. A decision on which all sixteen go from the same sleeve to the same
    sleeve is *common*: stretches of them are scanned once, and appended to all as (sum, high, low, drawdown). On the
    others every branch takes the log of its own pair. Decisions on which all stay in a sleeve whose equity does not
    move are passed over, 64 at once. Sixteen branches end when all of them have broken the limits of a run.
@@ -19,7 +21,7 @@ from forge_ray.kernels.accounting import N_LANES, Market, work_space
 from forge_ray.kernels.bits import ALL, NONE, ONE
 from forge_ray.kernels.compile import device, kernel
 from forge_ray.kernels.simulate import DRAWDOWN, HIGH, LEVEL, NO_LIMIT
-from forge_ray.kernels.transitions import SLEEVES, TABLE, Table, compute
+from forge_ray.kernels.transitions import SLEEVES, Table, compute
 
 WIDTH = 16
 """Branches side by side."""
@@ -28,62 +30,134 @@ TILE = 8
 ALL_LANES = (1 << WIDTH) - 1
 
 
-@kernel(f"{SLEEVES}, in u8[:,:,:], in i8[:], in i8, {TABLE}, out i8[:,:,:]")
-def add_differences(
-    ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights, rows,
-    paths, first, planes, class_of, begin, slot_of, logs, vectors, used, differences,
-):  # fmt: skip
-    """Add up, for some decisions, by how much the sums of each branch exceed those of the branch before it.
+@kernel("in u8[:,:,:], out i8[:,:], out u8[:,:], out i8[:]")
+def find_exchanges(planes, references, exchanges, tiles):
+    """Decide which branches each branch is told by, and on which decisions its vectors are to be exchanged.
 
-    A tile of decisions is done for all branches before the next one, so that its vectors stay in the nearest cache.
-    class_of : (n,) class of each decision of the planes. begin : tile to begin with.
-    differences : (n_branches, n_classes, N_LANES); those of branch 0 are its sums. The others: as in `simulate`.
-    Returns the tile that there may be no room for in `vectors`, the number of tiles if all are done.
+    references : (n_branches, 3) a branch nearby, one nearby in another direction and the one that is nearby to both,
+    all before it. The last two become the first where more vectors cancel out by the first alone, or are the same from
+    the beginning. exchanges : (n_branches, n_tiles · TILE) bits of the decisions on which v(b) − v(first) − v(second) +
+    v(third) does not cancel out, of branch 0 all; written up to the last tile of the planes. tiles : (n_branches,) bits
+    of the tiles with any of them.
+    """
+    n_tiles = exchanges.shape[1] // TILE
+    alone = np.zeros(exchanges.shape[1], np.uint64)
+    exchanges[0], tiles[0] = ALL, -1
+    for b in range(1, planes.shape[0]):
+        beside, across, corner = references[b, 0], references[b, 1], references[b, 2]
+        is_alone, n_alone, n_both = across == corner, 0, 0
+        for tile in range(n_tiles):
+            w = tile * TILE
+            found = changes(planes, b, beside, w + 1)
+            v.store(alone, w, found)
+            if not is_alone:
+                n_alone += v.total(v.bit_counts(found))
+                along = v.either(found, changes(planes, across, corner, w + 1))
+                found = v.both(
+                    along, v.either(changes(planes, b, across, w + 1), changes(planes, beside, corner, w + 1))
+                )
+                n_both += v.total(v.bit_counts(found))
+            v.store(exchanges, b * exchanges.shape[1] + w, found)
+        if not is_alone and 2 * n_both >= n_alone:
+            references[b, 1] = references[b, 2] = beside
+            exchanges[b] = alone
+        tiles[b] = 0
+        for tile in range(n_tiles):
+            if not v.is_zero(v.load8(exchanges, b * exchanges.shape[1] + tile * TILE)):
+                tiles[b] |= 1 << tile
+
+
+@device
+def changes(planes, a, b, w):
+    """Bits of the decisions of eight words, from word w on, on which two branches hold, or come from, different
+    sleeves."""
+    n_planes, n_words = planes.shape[1], planes.shape[2]
+    found = v.splat8(np.int64(0))
+    for p in range(n_planes):
+        at, to = (a * n_planes + p) * n_words + w, (b * n_planes + p) * n_words + w
+        now = v.xor(v.load_some8(planes, at, n_words - w), v.load_some8(planes, to, n_words - w))
+        last = v.xor(v.load_some8(planes, at - 1, n_words - w), v.load_some8(planes, to - 1, n_words - w))
+        found = v.either(found, v.either(now, v.carried(now, last)))
+    return found
+
+
+@kernel(f"{SLEEVES}, in u8[:,:,:], in i8[:,:], in u8[:,:], in i8[:], in u8[:,:], out i8[:,:], out i8[:,:,:]")
+def add_exchanges(
+    ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights, rows,
+    paths, first, planes, references, exchanges, tiles, class_bits, logs, sums,
+):  # fmt: skip
+    """Sums of some decisions, each branch from those that it is told by.
+
+    A tile of decisions is done for all branches before the next one, so that its vectors stay in the nearest cache and
+    take the place of those of the tile before. references, exchanges, tiles : as `find_exchanges` leaves them.
+    class_bits : (n_classes, 1 + n_words) decisions of
+    each class, packed as those of planes. logs : (n, n_pairs), written where a pair occurs.
+    sums : (n_branches, n_classes, N_LANES) zeros. The others: as in `simulate`.
     """
     market = Market(
         ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights
     )  # fmt: skip
-    table = Table(slot_of, logs, vectors, used)
     was, held = work_space(starts), work_space(starts)
-    n_branches, n_planes, n, n_classes = planes.shape[0], planes.shape[1], class_of.shape[0], differences.shape[1]
-    n_tiles = (planes.shape[2] - 2) // TILE + 1
-    tail = (ONE << np.uint64(n & 63)) - ONE if n & 63 else ALL
-    for tile in range(begin, n_tiles):
-        w_begin = 1 + tile * TILE
-        w_end = min(w_begin + TILE, planes.shape[2])
-        if used[0] + TILE * 64 * slot_of.shape[1] > vectors.shape[0]:
-            return tile
-        for b in range(n_branches):
-            before = NONE
-            for p in range(n_planes):
-                before |= planes[b, p, w_begin - 1] ^ planes[max(b - 1, 0), p, w_begin - 1]
-            for w in range(w_begin, w_end):
-                differs = NONE
-                for p in range(n_planes):
-                    differs |= planes[b, p, w] ^ planes[max(b - 1, 0), p, w]
-                left = (differs | differs << ONE | before >> np.uint64(63)) if b > 0 else ALL
-                before = differs
-                if w == planes.shape[2] - 1:
-                    left &= tail
-                while left != NONE:
-                    j = np.uint64(v.trailing_zeros(left))
-                    left &= left - ONE
-                    u = ((w - 1) << 6) + np.int64(j)
-                    pair = pair_at(planes, b, w, j)
-                    slot = int(slot_of[u, pair])
-                    if slot == 0:
-                        slot = compute(market, rows, paths, first, table, u, pair, n_planes, was, held)
-                    at, slot = (b * n_classes + class_of[u]) * N_LANES, slot * N_LANES
-                    wide = v.add(v.load16(differences, at), v.load16(vectors, slot))
-                    rest = v.add(v.load8(differences, at + 16), v.load8(vectors, slot + 16))
-                    if b > 0:
-                        # The branch before has been here for this tile, so its vector is known.
-                        slot = int(slot_of[u, pair_at(planes, b - 1, w, j)]) * N_LANES
-                        wide = v.subtract(wide, v.load16(vectors, slot))
-                        rest = v.subtract(rest, v.load8(vectors, slot + 16))
-                    v.store(differences, at, wide)
-                    v.store(differences, at + 16, rest)
-    return n_tiles
+    n_classes, n_words, n_pairs = class_bits.shape[0], class_bits.shape[1] - 1, logs.shape[1]
+    slot_of = np.empty((TILE * 64, n_pairs), np.int32)
+    vectors, used = np.empty((1 + slot_of.size, N_LANES), np.int64), np.empty(1, np.int64)
+    plus, minus = np.empty(2 * TILE * 64, np.int64), np.empty(2 * TILE * 64, np.int64)
+    for tile in range((n_words - 1) // TILE + 1):
+        begin, end = tile * TILE, min(tile * TILE + TILE, n_words)
+        table = Table(slot_of, logs[begin * 64 : end * 64], vectors, used)
+        slot_of[:], used[0] = 0, 1
+        for b in range(planes.shape[0]):
+            if tiles[b] >> tile & 1 == 0:
+                continue
+            beside, across, corner = references[b, 0], references[b, 1], references[b, 2]
+            for c in range(n_classes):
+                n_plus, n_minus = 0, 0
+                for w in range(begin, end):
+                    todo = exchanges[b, w] & class_bits[c, w + 1]
+                    while todo != NONE:
+                        j = np.uint64(v.trailing_zeros(todo))
+                        todo &= todo - ONE
+                        u = ((w - begin) << 6) + np.int64(j)
+                        pair = pair_at(planes, b, w + 1, j)
+                        if slot_of[u, pair] == 0:
+                            compute(market, rows, paths, first + begin * 64, table, u, pair, planes.shape[1], was, held)
+                        plus[n_plus] = slot_of[u, pair]
+                        n_plus += 1
+                        if b == 0:
+                            continue
+                        # Those that tell a branch have been here for this tile, so their vectors are known.
+                        minus[n_minus] = slot_of[u, pair_at(planes, beside, w + 1, j)]
+                        n_minus += 1
+                        if across != corner:
+                            minus[n_minus] = slot_of[u, pair_at(planes, across, w + 1, j)]
+                            plus[n_plus] = slot_of[u, pair_at(planes, corner, w + 1, j)]
+                            n_minus, n_plus = n_minus + 1, n_plus + 1
+                if n_plus > 0:
+                    add_and_subtract(vectors, plus[:n_plus], minus[:n_minus], sums, (b * n_classes + c) * N_LANES)
+    for b in range(1, planes.shape[0]):
+        for c in range(n_classes):
+            add_references(references[b], sums, b, c)
+
+
+@device
+def add_and_subtract(vectors, plus, minus, sums, at):
+    """Add some vectors and subtract others."""
+    wide, rest = v.load16(sums, at), v.load8(sums, at + 16)
+    for slot in plus:
+        wide = v.add(wide, v.load16(vectors, slot * N_LANES))
+        rest = v.add(rest, v.load8(vectors, slot * N_LANES + 16))
+    for slot in minus:
+        wide = v.subtract(wide, v.load16(vectors, slot * N_LANES))
+        rest = v.subtract(rest, v.load8(vectors, slot * N_LANES + 16))
+    v.store(sums, at, wide)
+    v.store(sums, at + 16, rest)
+
+
+@device
+def add_references(references, sums, b, c):
+    """To what was exchanged, the sums of the branches that tell it."""
+    for lane in range(N_LANES):
+        sums[b, c, lane] += sums[references[0], c, lane] + sums[references[1], c, lane] - sums[references[2], c, lane]
 
 
 @device

@@ -99,17 +99,43 @@ def _call(name: str, *more: Any) -> Callable:
     return emit
 
 
+def _carried(builder: Any, words: Any, last: Any) -> Any:
+    by = [ir.Constant(words.type, [n] * words.type.count) for n in (1, 63)]
+    return builder.or_(builder.shl(words, by[0]), builder.lshr(last, by[1]))
+
+
+def _total(builder: Any, a: Any) -> Any:
+    function = ir.FunctionType(_I64, [a.type])
+    name = f"llvm.vector.reduce.add.v{a.type.count}i64"
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [a])
+
+
+def _is_zero(builder: Any, a: Any) -> Any:
+    flags = builder.icmp_signed("!=", a, ir.Constant(a.type, [0] * a.type.count))
+    return builder.icmp_signed("==", _bitmap(builder, flags), ir.Constant(_I64, 0))
+
+
 def _bitmap(builder: Any, flags: Any) -> Any:
     return builder.zext(builder.bitcast(flags, ir.IntType(flags.type.count)), _I64)
 
 
 add = _operation(_same, 2, lambda builder, a, b: builder.add(a, b), np.add)
 subtract = _operation(_same, 2, lambda builder, a, b: builder.sub(a, b), np.subtract)
+xor = _operation(_same, 2, lambda builder, a, b: builder.xor(a, b), np.bitwise_xor)
+either = _operation(_same, 2, lambda builder, a, b: builder.or_(a, b), np.bitwise_or)
+both = _operation(_same, 2, lambda builder, a, b: builder.and_(a, b), np.bitwise_and)
 larger = _operation(_same, 2, _call("smax"), np.maximum)
 smaller = _operation(_same, 2, _call("smin"), np.minimum)
 equal = _operation(_flags, 2, lambda builder, a, b: builder.icmp_signed("==", a, b), np.equal)
 has_bit = _operation(_flags, 2, _has_bit, lambda words, j: (words.view(np.uint64) >> np.uint64(j)) & np.uint64(1) == 1)
 select = _operation(_same, 3, lambda builder, flags, a, b: builder.select(flags, a, b), np.where)
+carried = _operation(_same, 2, _carried, lambda words, last: words << 1 | (last < 0))
+"""Words one bit up, given the words that come before them: the bits of the bar before."""
+bit_counts = _operation(
+    _same, 1, _call("ctpop"), lambda words: np.bitwise_count(words.view(np.uint64)).astype(np.int64)
+)
+is_zero = _operation(lambda _: types.boolean, 1, _is_zero, lambda a: not a.any())
+total = _operation(_integer, 1, _total, lambda a: int(a.sum()))
 bitmap = _operation(_integer, 1, _bitmap, lambda flags: int(sum(1 << k for k in np.flatnonzero(flags))))
 element = _operation(_integer, 2, lambda builder, a, k: builder.extract_element(a, k), lambda a, k: int(a[int(k)]))
 trailing_zeros = _operation(
@@ -145,6 +171,30 @@ def _load_of(width: int) -> Any:
 
 
 @intrinsic
+def _load_some(typing, array, index, n):
+    kind = _NUMBERS[8]
+
+    def generate(context, builder, signature, a):
+        lanes = ir.Constant(kind.llvm, list(range(8)))
+        mask = builder.icmp_signed("<", lanes, _splat(builder, kind.llvm, a[2]))
+        at = _address(context, builder, a[0], signature.args[0], a[1], kind.llvm)
+        zero = ir.Constant(kind.llvm, [0] * 8)
+        arguments = [at, ir.Constant(_I32, 8), mask, zero]
+        function = ir.FunctionType(kind.llvm, [x.type for x in arguments])
+        name = "llvm.masked.load.v8i64.p0"
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), arguments)
+
+    return kind(array, types.int64, types.int64), generate
+
+
+def _plain_load_some(array: np.ndarray, index: int, n: int) -> np.ndarray:
+    out = np.zeros(8, np.int64)
+    n = max(0, min(n, 8))
+    out[:n] = array.reshape(-1)[index : index + n].view(np.int64)
+    return out
+
+
+@intrinsic
 def _store(typing, array, index, vector):
     def generate(context, builder, signature, a):
         builder.store(a[2], _address(context, builder, a[0], signature.args[0], a[1], a[2].type), align=8)
@@ -157,7 +207,9 @@ def _plain_store(array: np.ndarray, index: int, vector: np.ndarray) -> None:
     array.reshape(-1)[index : index + len(vector)] = vector
 
 
-splat16 = _splat_of(16)
+splat8, splat16 = _splat_of(8), _splat_of(16)
 load8, load16 = _load_of(8), _load_of(16)
+load_some8: Any = _plain_load_some if _CONFIG.DISABLE_JIT else _load_some
+"""The first n of eight, zeros for the others."""
 store: Any = _plain_store if _CONFIG.DISABLE_JIT else _store
 """Index into the elements of a C-contiguous array, whatever its shape."""
