@@ -6,6 +6,7 @@ fit into every test run. At the end each such test says in one line where its fa
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -20,6 +21,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LANDED] = {}
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A command that is called in this process leaves a log of its own."""
+    root, own = logging.getLogger(), logging.getLogger("forge_ray")
+    handlers, level = list(root.handlers), own.level
+    yield
+    root.handlers = handlers
+    own.setLevel(level)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import logging
 import pickle
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,6 @@ from forge_ray.cluster.logs import AsJson, ForPeople, Kept, Stamp, about, keep_r
 from forge_ray.errors import InputError
 
 NASTY = "XLK\x1b[31m\nerror: forged\x9b"
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    root, own = logging.getLogger(), logging.getLogger("forge_ray")
-    before = list(root.handlers), own.level
-    yield
-    root.handlers = before[0]
-    own.setLevel(before[1])
 
 
 def record(message: str, *args: object, level: int = logging.WARNING) -> logging.LogRecord:
