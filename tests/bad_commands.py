@@ -173,15 +173,13 @@ def refused(command: str, run: str, folder: Path) -> list[str]:
     n_settings = next(k for k, word in enumerate([*words, ""]) if not word.partition("=")[0].isupper())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(cli.signal, "signal", lambda *_: None)
         patch.setattr(sys, "argv", ["forge-ray", *words[n_settings:]])
         patch.delenv("RAY_ADDRESS", raising=False)
         for name, _, value in (word.partition("=") for word in words[:n_settings]):
             patch.setenv(name, value)
-        ended = pytest.raises(SystemExit)
-        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err, ended as caught:
-            cli.main()
-    assert (caught.value.code, out.getvalue()) == (2, ""), err.getvalue()
+        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+            code = cli.command()
+    assert (code, out.getvalue()) == (2, ""), err.getvalue()
     notes, error, text = err.getvalue().rpartition("error: ")
     assert error and "Traceback" not in notes
     return text.splitlines()
