@@ -1,7 +1,7 @@
 """What a worker does with one block: evaluate, encode, write once under its final name, hand back a receipt.
 
-Where memory runs out the block is evaluated in twice as many pieces, one after the other, with half the cache; its file
-is the same to the last bit.
+A worker of several threads evaluates as many parts of the block at once, with one cache. Where memory runs out it does
+so in twice as many pieces, one after the other, with half the cache. The file is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from traceback import clear_frames
 from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
 
@@ -95,42 +98,58 @@ class naming_block:  # noqa: N801 — reads as the statement it is
 
 
 @logged
-def do(work: Work, bound: BoundPlan, cache: Cache) -> Done:
+def do(work: Work, bound: BoundPlan, cache: Cache, threads: int = 1) -> Done:
     """Evaluate one block and write the rows that the run keeps."""
-    tally = Tally()
+    began, tally = time.perf_counter(), Tally()
+    table = _evaluated(work, bound, cache, tally, threads)
     with tally.stage("other"):
-        table = _evaluated(work, bound, cache, tally)
         counts = _counts(table)
         with tally.stage("encode"):
             part, payload = _write(work, table.filter(table["passed"]) if bound.keep == "passing" else table)
-    seconds = tally.us.total() / 1e6
+    seconds = time.perf_counter() - began
     return Done(Receipt(work.lo, work.hi, (part,), counts | tally.counts(), seconds), payload)
 
 
-def probe(work: Work, bound: BoundPlan, cache: Cache, memory: int | None = None) -> float:
+def probe(work: Work, bound: BoundPlan, cache: Cache, memory: int | None = None, threads: int = 1) -> float:
     """Evaluate branches and keep nothing of it; seconds that it took. memory : bytes that it may take besides what this
     process has already; more ends the process."""
     began = time.perf_counter()
     with nullcontext() if memory is None else _at_most(memory):
-        _evaluated(work, bound, cache, Tally())
+        _evaluated(work, bound, cache, Tally(), threads)
     return time.perf_counter() - began
 
 
-def _evaluated(work: Work, bound: BoundPlan, cache: Cache, tally: Tally) -> pa.Table:
-    pieces, lost = work.pieces, dict(work.lost)
-    with naming_block(work), _outcomes(work) as outcomes:
+def _evaluated(work: Work, bound: BoundPlan, cache: Cache, tally: Tally, threads: int) -> pa.Table:
+    pieces = work.pieces
+    with naming_block(work):
         while True:
-            share = cache.cut(pieces)
+            parts = work.cut(pieces * threads)
+            tallies = [Tally() for _ in parts]
             try:
-                return pa.concat_tables(
-                    [evaluate(bound, lo, hi, share, tally, outcomes, lost) for lo, hi in work.cut(pieces)]
-                )
+                return pa.concat_tables(_parts(threads, partial(_part, work, bound, cache.cut(pieces)), parts, tallies))
             except MemoryError as error:
                 clear_frames(error.__traceback__)  # they hold what did not suffice
                 if pieces >= min(MAX_PIECES, work.hi - work.lo):
                     raise
                 pieces *= 2
                 log.warning("%s: memory ran out; once more in %d pieces", work, pieces)
+            finally:
+                for counted in tallies:
+                    tally.add(counted)
+
+
+def _parts(threads: int, part: Callable[..., pa.Table], *values: Sequence[Any]) -> list[pa.Table]:
+    """In order, so many at once."""
+    if threads == 1:
+        return list(map(part, *values))
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(part, *values))
+
+
+def _part(work: Work, bound: BoundPlan, cache: Cache, ends: tuple[int, int], tally: Tally) -> pa.Table:
+    """Rows of a part of a block. What is looked up is one thread's."""
+    with tally.stage("other"), _outcomes(work) as outcomes:
+        return evaluate(bound, *ends, cache, tally, outcomes, dict(work.lost))
 
 
 @contextmanager

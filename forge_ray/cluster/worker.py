@@ -47,10 +47,11 @@ class Report:
 
 
 class BlockWorker:
-    """Jobs come with the calls and are kept, so that a restart needs no constructor data."""
+    """Jobs come with the calls and are kept, so that a restart needs no constructor data. threads : that share the
+    cache, each with a part of a block."""
 
-    def __init__(self, cache_bytes: int):
-        self.code, self.began = running_code(), time.monotonic()
+    def __init__(self, cache_bytes: int, threads: int = 1):
+        self.code, self.began, self.threads = running_code(), time.monotonic(), threads
         self.cache, self.tally, self.blocks = Cache(cache_bytes), Tally(), 0
         self.log = keep_records()
         self.jobs: _Recent[BoundPlan] = _Recent()
@@ -71,14 +72,14 @@ class BlockWorker:
         return fields.are_here()
 
     def do(self, job: Job, work: Work) -> Done:
-        done = do(work, self.jobs.get(job.key, job.open), self.cache)
+        done = do(work, self.jobs.get(job.key, job.open), self.cache, self.threads)
         self.tally.add(Tally.read(done.receipt.counts))
         self.blocks += 1
         return replace(done, records=self.log.taken())
 
     def probe(self, job: Job, work: Work, memory: int | None) -> float:
         """Whether this process survives some branches, see `work.probe`."""
-        return probe(work, self.jobs.get(job.key, job.open), self.cache, memory)
+        return probe(work, self.jobs.get(job.key, job.open), self.cache, memory, self.threads)
 
     def report(self) -> Report:
         return Report(

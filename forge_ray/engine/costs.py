@@ -48,8 +48,9 @@ USUAL_PAIRS_MET = 4
 """Vectors per bar that the branches of a group need, if they are many."""
 
 
-def projected_seconds(bound: BoundPlan, workers: int, n_blocks: int) -> float:
-    """Wall seconds of evaluating the whole space in `n_blocks` blocks on `workers` cores, without starting them."""
+def projected_seconds(bound: BoundPlan, workers: int, n_blocks: int, threads: int = 1) -> float:
+    """Wall seconds of evaluating the whole space in `n_blocks` blocks on `workers`, each with as many cores as threads,
+    without starting them."""
     plan, c = bound.plan, COSTS
     n_bars = len(bound.panel.dates)
     total = plan.concrete_count((Op.SERIES,)) * c.series_bar * n_bars + n_blocks * c.block
@@ -64,7 +65,7 @@ def projected_seconds(bound: BoundPlan, workers: int, n_blocks: int) -> float:
         per_group = c.group + (pairs - 1) * bound.n * c.vector_bar
         per_branch = c.branch + bound.n * (_SIMULATED[bound.kernel] + len(residual.operations) * c.operation_bar)
         total += groups * per_group + term.size * per_branch
-    return total * 1e-9 / min(workers, n_blocks)
+    return total * 1e-9 / (min(workers, n_blocks) * threads)
 
 
 def _near(bound: BoundPlan) -> float:
@@ -74,16 +75,16 @@ def _near(bound: BoundPlan) -> float:
     return COSTS.near_branch + simulated + walked
 
 
-def projected_bytes(bound: BoundPlan, workers: int, cache_bytes: int, block_size: int) -> int:
+def projected_bytes(bound: BoundPlan, workers: int, cache_bytes: int, block_size: int, threads: int = 1) -> int:
     """Memory at the peak, whatever the number of branches: the panel once; the driver's process; per worker its
-    process, what its cache can fill with, the tables of a chunk, a block's rows."""
+    process, what its cache can fill with, the tables of a chunk for each of its threads, a block's rows."""
     largest = max(len(residual.cofactors) for residual in bound.plan.residuals)
     n_planes = max(len(residual.planes) for residual in bound.plan.residuals)
     planes = block_size * (n_planes + 1) * len(bound.panel.dates) // 8  # and one of what is exchanged
     pairs = min(MAX_VECTOR_BYTES, largest**2 * bound.n * N_LANES * 8)
     rows = 4 * block_size * 8 * len(METRIC_COLUMNS)
     kept = min(cache_bytes, _cacheable_bytes(bound, largest))
-    return bound.panel.nbytes + PROCESS_BYTES + workers * (PROCESS_BYTES + kept + planes + pairs + rows)
+    return bound.panel.nbytes + PROCESS_BYTES + workers * (PROCESS_BYTES + kept + planes + threads * pairs + rows)
 
 
 def _cacheable_bytes(bound: BoundPlan, n_sleeves: int) -> int:
