@@ -147,6 +147,7 @@ class PlanView:
         out: str | Path = "runs",
         workers: int | None = None,
         allow_unauthenticated: bool = False,
+        threads: int = 1,
         fresh: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Run:
@@ -154,12 +155,14 @@ class PlanView:
 
         ray : on a Ray cluster (``RAY_ADDRESS``, else the pool, else an embedded one), otherwise on threads; the rows
         are the same. What was computed, and an embedded cluster, stay with this process: the next run starts warm.
-        workers : default one per CPU. allow_unauthenticated : also a cluster that lets in whoever reaches it.
-        fresh : throw an existing run of this sweep away first.
+        workers : default one per CPU. threads : of each worker on Ray, which share its cache. allow_unauthenticated :
+        also a cluster that lets in whoever reaches it. fresh : throw an existing run of this sweep away first.
         on_progress : told after every commit; by default a line below the cell that is kept up to date.
         """
         told = on_progress or _line_below_cell()
-        executor = session().executor(ray=ray, workers=workers, allow_unauthenticated=allow_unauthenticated)
+        executor = session().executor(
+            ray=ray, workers=workers, threads=threads, allow_unauthenticated=allow_unauthenticated
+        )
         result = execute(self.prepared, executor, out, fresh=fresh, on_progress=told)
         return Run(result.path)
 

@@ -33,8 +33,8 @@ def plant(patch: pytest.MonkeyPatch, poison: Mapping[int, str], seconds: float =
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[attr-defined]
 
     class Poisoned(BlockWorker):
-        def __init__(self, cache_bytes: int):
-            super().__init__(cache_bytes)
+        def __init__(self, cache_bytes: int, threads: int):
+            super().__init__(cache_bytes, threads)
             work.evaluate = poisoned(poison, seconds)
 
     patch.setattr(crew, "BlockWorker", Poisoned)

@@ -52,7 +52,7 @@ from forge_ray.tree import atoms_of, parse_tree
 
 def run(
     job: Path, settings: list[str], *, out: Path, local: bool, address: str | None, allow_unauthenticated: bool,
-    workers: int | None, fresh: bool, take_over: bool, sink: str | None, block_timeout: float | None,
+    workers: int | None, threads: int, fresh: bool, take_over: bool, sink: str | None, block_timeout: float | None,
     timeline: Path | None, log_format: str | None, as_json: bool,
 ) -> Result:  # fmt: skip
     if log_format:
@@ -64,11 +64,12 @@ def run(
             check_timeline(timeline, ray=not local)
     prepared = prepare(read_job(job, settings))
     with about(prepared.run_id), text.ProgressDisplay() as display, named_as_options("sink"):
-        text.note(text.plan_lines(explain_plan(prepared, default_workers(workers), CACHE_BYTES)))
-        executor = choose_executor(
-            ray=not local, workers=workers, address=address, allow_unauthenticated=allow_unauthenticated,
-            block_seconds=block_timeout, timeline=timeline,
-        )  # fmt: skip
+        text.note(text.plan_lines(explain_plan(prepared, default_workers(workers, threads), CACHE_BYTES, threads)))
+        with named_as_options("threads"):
+            executor = choose_executor(
+                ray=not local, workers=workers, threads=threads, address=address,
+                allow_unauthenticated=allow_unauthenticated, block_seconds=block_timeout, timeline=timeline,
+            )  # fmt: skip
         text.note([f"on {executor}"])
         result = execute(
             prepared, executor, out, fresh=fresh, take_over=take_over, sink=sink, on_progress=display.update

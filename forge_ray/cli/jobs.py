@@ -35,6 +35,7 @@ def run(
     address: AddressOption = None,
     allow_unauthenticated: AllowOption = False,
     workers: WorkersOption = None,
+    threads: Annotated[int, typer.Option(min=1, help="Of each worker on Ray; they share its cache.")] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw an existing run of this job away first.")] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help="Take the run from a driver that hangs.")] = False,
     sink: Annotated[str | None, typer.Option(help="sqlite: keep the rows in RUN/results.sqlite too.")] = None,
@@ -54,7 +55,7 @@ def run(
 
     result = commands.run(
         job, settings, out=out, local=local, address=address, allow_unauthenticated=allow_unauthenticated,
-        workers=workers, fresh=fresh, take_over=take_over, sink=sink, block_timeout=block_timeout,
+        workers=workers, threads=threads, fresh=fresh, take_over=take_over, sink=sink, block_timeout=block_timeout,
         timeline=timeline, log_format=log_format, as_json=as_json,
     )  # fmt: skip
     if strict and not result.passed:

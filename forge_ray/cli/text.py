@@ -49,12 +49,16 @@ def plan_lines(e: Mapping[str, Any]) -> list[str]:
         f"{e['name']}: {e['branches']:,} branches of {e['trees']} tree(s); {e['series']:,} series, "
         f"{e['conditions']:,} conditions, {e['groups']:,} groups of up to {e['sleeves']} sleeves",
         f"data: {len(e['tickers'])} tickers, {e['bars']:,} bars; traded {e['start']} to {e['end']}{limit}",
-        f"about {e['seconds']:.1f} s on {e['workers']} worker(s), {e['bytes'] / 2**20:,.0f} MiB, "
+        f"about {e['seconds']:.1f} s on {e['workers']} worker(s){_of_threads(e)}, {e['bytes'] / 2**20:,.0f} MiB, "
         f"{e['blocks']:,} blocks",
     ]
     lines += [f"warning: {text}" for text in e["warnings"][:MAX_WARNINGS]]
     more = len(e["warnings"]) - MAX_WARNINGS
     return lines + ([f"and {more:,} more warnings; plan --json lists them all"] if more > 0 else [])
+
+
+def _of_threads(e: Mapping[str, Any]) -> str:
+    return f" of {e['threads']} threads" if e["threads"] > 1 else ""
 
 
 def full_plan_lines(e: Mapping[str, Any]) -> list[str]:

@@ -1,9 +1,17 @@
 """Crews: where the workers of a run come from, what takes the place of one that died, and what becomes of them
-afterwards."""
+afterwards.
+
+On a cluster that was joined they follow it. Every few seconds an actor is started for each free slot, which is as many
+free CPUs of one node as a worker has threads: never more than there are, so that nobody else's work waits behind ours.
+Where the number of workers was said, the autoscaler is asked for room for them as long as some are missing. Such a
+request is of the whole cluster, regards nobody's use of it, is replaced by anybody's next one and outlives who made it:
+it therefore counts what others use, is made again and again, and withdrawn when there is room and at the end.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -15,6 +23,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+from ray._private.state import available_resources_per_node
+from ray.autoscaler.sdk import request_resources
 from ray.exceptions import AuthenticationError, GetTimeoutError, RayActorError
 
 from forge_ray.cluster.code import differing
@@ -62,19 +72,27 @@ class Worker:
 
 
 class Crew(ABC):
-    """The workers of a run."""
+    """The workers of a run. threads : of each. start_seconds : until the first of them must be there."""
+
+    threads = 1
+    start_seconds = START_SECONDS
 
     @abstractmethod
     def join(self) -> None:
         """Connect to the cluster, or start it."""
 
     @abstractmethod
-    def gather(self) -> list[Worker]:
-        """All workers of the run, each with an empty queue."""
+    def gather(self) -> list[Any]:
+        """The actors that a run begins with. They answer when they have started."""
+
+    def recruit(self, n_coming: int) -> list[Any]:
+        """More actors, where there is room for more by now. n_coming : of those before that have not answered yet."""
+        return []
 
     @abstractmethod
-    def replace(self, dead: Any) -> Any:
-        """An actor in the place of one that died. It answers once there is room for it, which may be never."""
+    def replace(self, dead: Any, *, with_node: bool) -> Any | None:
+        """An actor in the place of one that died, None if `recruit` brings it when there is room. with_node : whether
+        the room went too, or may have."""
 
     @abstractmethod
     def job(self, bound: BoundPlan) -> Job:
@@ -92,19 +110,21 @@ class Crew(ABC):
 class OwnCrew(Crew):
     """Actors of this process, on the cluster that is named, else on one embedded here. They end when it leaves.
 
-    n_workers : default one per CPU of the cluster. allow_unauthenticated : also one that lets in whoever reaches it.
-    options : further arguments of ``ray.init`` for an embedded one.
+    n_workers : default as many as there is room for, on a cluster that is named also later. threads : of each, which
+    share its cache. allow_unauthenticated : also a cluster that lets in whoever reaches it. options : further arguments
+    of ``ray.init`` for an embedded one.
     """
 
     def __init__(
-        self, n_workers: int | None, cache_bytes: int, address: str | None, *, allow_unauthenticated: bool = False,
-        **options: Any,
+        self, n_workers: int | None, cache_bytes: int, address: str | None, *, threads: int = 1,
+        allow_unauthenticated: bool = False, **options: Any,
     ):  # fmt: skip
-        self.n_workers, self.cache_bytes, self.options = n_workers, cache_bytes, options
+        size = {"num_cpus": n_workers * threads} if n_workers else {}
+        self.n_workers, self.cache_bytes, self.options = n_workers, cache_bytes, size | options
         self.address, self.allow_unauthenticated = None if address == "local" else address, allow_unauthenticated
-        self.workers: list[Worker] = []
+        self.threads, self.start_seconds = threads, JOIN_SECONDS if self.address else START_SECONDS
         self.actors: list[Any] = []
-        self.owns_cluster = False
+        self.owns_cluster = self._has_asked = False
         self._session = ("", "")
 
     def __str__(self) -> str:
@@ -117,7 +137,7 @@ class OwnCrew(Crew):
         context = ray.get_runtime_context()
         session = (context.get_node_id(), context.get_job_id())
         if session != self._session:  # Somebody else may have ended the last one.
-            self.workers, self.actors, self._session = [], [], session
+            self.actors, self._has_asked, self._session = [], False, session
 
     def _connect(self) -> None:
         with own_sigterm():
@@ -132,20 +152,54 @@ class OwnCrew(Crew):
                 text = "RAY_AUTH_MODE and the token must be those of the cluster"
                 raise ClusterError(f"cannot join {self}: {error}; {text}") from error
 
-    def gather(self) -> list[Worker]:
-        wanted = self.n_workers or int(ray.cluster_resources().get("CPU", 1))
-        actors = [self._hire() for _ in range(wanted - len(self.workers))]
-        self.workers += met(actors, JOIN_SECONDS if self.address else START_SECONDS)
-        return [Worker(worker.actor, worker.pid, worker.node) for worker in self.workers]
+    def gather(self) -> list[Any]:
+        if not self.address:
+            for _ in range((self.n_workers or self._slots()) - len(self.actors)):
+                self._hire()
+        return list(self.actors)
 
-    def replace(self, dead: Any) -> Any:
-        return self._hire()
+    def _slots(self) -> int:
+        """Of a cluster of one node."""
+        n_cpus = int(ray.cluster_resources().get("CPU", 0))
+        if n_cpus < self.threads:
+            raise ClusterError(f"a worker with {self.threads} threads takes as many CPUs; the cluster has {n_cpus}")
+        return n_cpus // self.threads
+
+    def recruit(self, n_coming: int) -> list[Any]:
+        if not self.address:
+            return []
+        free = [node.get("CPU", 0.0) for node in available_resources_per_node().values()]
+        room = max(0, sum(int(cpus) // self.threads for cpus in free) - n_coming)
+        if self.n_workers is not None:
+            missing = self.n_workers - len(self.actors)
+            if room < missing:
+                self._ask(self.n_workers, ray.cluster_resources().get("CPU", 0.0) - sum(free))
+            else:
+                self._withdraw()
+            room = min(room, missing)
+        return [self._hire() for _ in range(room)]
+
+    def _ask(self, n_workers: int, in_use: float) -> None:
+        """Ask the autoscaler for room for all workers besides what others use. in_use : CPUs, ours among them."""
+        others = math.ceil(max(0.0, in_use - len(self.actors) * self.threads))
+        request_resources(bundles=[{"CPU": self.threads}] * n_workers + [{"CPU": 1}] * others)
+        self._has_asked = True
+
+    def _withdraw(self) -> None:
+        if self._has_asked:
+            request_resources(num_cpus=0)
+        self._has_asked = False
+
+    def replace(self, dead: Any, *, with_node: bool) -> Any | None:
+        self.actors.remove(dead)
+        return None if self.address and with_node else self._hire()
 
     def keep(self, workers: Sequence[Worker]) -> None:
+        self._withdraw()
         there = [worker.actor for worker in workers]
         for actor in [actor for actor in self.actors if actor not in there]:
             ray.kill(actor)
-        self.workers, self.actors = list(workers), there
+        self.actors = there
 
     def job(self, bound: BoundPlan) -> Job:
         return job_of(bound, outlives=False)
@@ -155,11 +209,11 @@ class OwnCrew(Crew):
             self.keep([])
             if self.owns_cluster:
                 ray.shutdown()
-        self.workers, self.actors, self.owns_cluster = [], [], False
+        self.actors, self.owns_cluster, self._has_asked = [], False, False
 
     def _hire(self) -> Any:
-        remote: Any = ray.remote(num_cpus=1, max_restarts=0)(BlockWorker)
-        self.actors.append(actor := remote.remote(self.cache_bytes))
+        remote: Any = ray.remote(num_cpus=self.threads, max_restarts=0)(BlockWorker)
+        self.actors.append(actor := remote.remote(self.cache_bytes, self.threads))
         return actor
 
 
@@ -180,11 +234,10 @@ class PoolCrew(Crew):
             ray.init(address=self.pool.address, namespace=NAMESPACE, **QUIET)
         self.connected = True
 
-    def gather(self) -> list[Worker]:
-        names = self.pool.names()[: self.n_workers]
-        return met([ray.get_actor(name, namespace=NAMESPACE) for name in names], START_SECONDS)
+    def gather(self) -> list[Any]:
+        return [ray.get_actor(name, namespace=NAMESPACE) for name in self.pool.names()[: self.n_workers]]
 
-    def replace(self, dead: Any) -> Any:
+    def replace(self, dead: Any, *, with_node: bool) -> Any:
         return dead
 
     def keep(self, workers: Sequence[Worker]) -> None:

@@ -1,30 +1,33 @@
 """The Ray executor: a bound plan once where the workers find it, two blocks in flight each.
 
-1. A crew (`crew.py`) joins a cluster or starts one, and brings the workers: its own actors, or those of a pool.
+1. A crew (`crew.py`) joins a cluster or starts one, and brings the workers: its own actors, or those of a pool. Each
+   begins when it is there; on a cluster that was joined they follow its size.
 2. Put the bound plan into the object store once, in the form that the crew needs. The fields of its panel are mapped
    from their files by every worker that sees these; for the others they are put into the object store too, once.
-3. The first worker on each node compiles the kernels of the plan, then the others load them.
+3. The first worker on each node compiles the kernels of the plan, the others wait for it and load them.
 4. Keep two blocks in flight per worker. Ray retries none: when a worker is lost, what it had not begun goes back into
-   the queue at once, and what it was working on when it is known why. Another actor is asked for in its place, and
-   nobody waits for it: on a cluster that has shrunk it may never come.
+   the queue at once, and what it was working on when it is known why. Another actor is started in its place if there
+   is room, and nobody waits for it.
 5. Who is lost with its node, or answers after all, tells nothing about its block. Any other death is charged to the
    block (`suspects.py`), also that of a worker that was killed because it took too long (`patience.py`).
 6. Where Ray ends workers because the memory of a node is used up, all blocks are done in smaller pieces, after a pause.
    A branch that is probed alone may use its share of the node's memory and fails beyond that.
 
-An error inside a block is fatal at once. Every wait has a deadline; on a cluster that was joined it leaves time to boot
-nodes.
+An error inside a block is fatal at once. Every wait has a deadline; where there is no worker at all, on a cluster that
+was joined, it leaves time to boot nodes.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from forge_ray.cluster.crew import JOIN_SECONDS, ClusterError, Crew, OwnCrew, Worker, answers, worker_at
+from forge_ray.cluster.crew import JOIN_SECONDS, ClusterError, Crew, OwnCrew, Worker, worker_at
 from forge_ray.cluster.jobs import FETCH_SECONDS, Job
 from forge_ray.cluster.logs import about_work
 from forge_ray.cluster.metrics import Losses, counted
@@ -57,14 +60,18 @@ IN_FLIGHT = 2
 MAX_IN_VAIN = 10
 """Workers that may die in a row, of memory or while they start, without anything done in between."""
 LONGEST_PAUSE = 30
+NO_ROOM = "the cluster has no room yet (--workers N asks its autoscaler for some)"
+LOOK_SECONDS = 2
+"""After which a crew looks again whether there is room for more workers."""
 _LOST = (RayActorError, OutOfMemoryError, ObjectLostError, WorkerCrashedError, RaySystemError, NodeDiedError)
 
 
 class RayExecutor:
     """Evaluates blocks on Ray actors.
 
-    workers : actors to use, default one per CPU of the cluster. address : the cluster to join, default ``RAY_ADDRESS``,
-    else an embedded one. cache_bytes : per actor. options : further arguments of `OwnCrew`.
+    workers : actors to use, default as many as there is room for. threads : of each, which share its cache; it takes as
+    many CPUs. address : the cluster to join, default ``RAY_ADDRESS``, else an embedded one. cache_bytes : per actor.
+    options : further arguments of `OwnCrew`.
     crew : the workers to use instead of these; with `stays` they are there for the next run too.
     block_seconds : after which a worker is taken to hang; default by what is predicted and seen. timeline : the file
     that Ray's timeline of a run is written to when the run is complete.
@@ -73,11 +80,12 @@ class RayExecutor:
     """
 
     def __init__(
-        self, workers: int | None, cache_bytes: int, address: str | None = None, *, crew: Crew | None = None,
-        stays: bool = False, block_seconds: float | None = None, timeline: Path | None = None, **options: Any,
+        self, workers: int | None, cache_bytes: int, address: str | None = None, *, threads: int = 1,
+        crew: Crew | None = None, stays: bool = False, block_seconds: float | None = None,
+        timeline: Path | None = None, **options: Any,
     ):  # fmt: skip
         address = address or os.environ.get("RAY_ADDRESS")
-        self.crew, self.stays = crew or OwnCrew(workers, cache_bytes, address, **options), stays
+        self.crew, self.stays = crew or OwnCrew(workers, cache_bytes, address, threads=threads, **options), stays
         self.block_seconds, self.timeline = block_seconds, timeline
         self.pids: list[int] = []
         self.deaths: Counter[Cause] = Counter()
@@ -104,8 +112,9 @@ class _Dispatch:
 
     pending : calls in flight. lost : the question whether a worker has died, with what it worked on and the error of
     that, None if it was killed for it. arriving : the last call that an actor begins with, with the actor and all of
-    them. returned : to be done again, before anything else. in_vain : how many workers died since something was done,
-    see `MAX_IN_VAIN`.
+    them. returned : to be done before anything else. is_all_given : whether every block has had a worker. in_vain : how
+    many workers died since something was done, see `MAX_IN_VAIN`. staffed : when there was a worker, for the last time;
+    looked : when the crew looked for room. grace : seconds that it may take until there is a worker.
     """
 
     def __init__(self, executor: RayExecutor, bound: BoundPlan, blocks: Iterator[Work]):
@@ -119,7 +128,8 @@ class _Dispatch:
         self.returned: deque[Work] = deque()
         self.charges, self.patience = Charges(), Patience(bound, executor.block_seconds)
         self.n_attempts, self.in_vain, self.pieces, self.losses = 0, 0, 1, Losses()
-        self.staffed = time.monotonic()
+        self.is_all_given = False
+        self.staffed, self.looked, self.grace = time.monotonic(), -math.inf, self.crew.start_seconds
 
     @cached_property
     def job_with_fields(self) -> Job:
@@ -127,11 +137,10 @@ class _Dispatch:
         return self.crew.job(replace(self.bound, panel=self.bound.panel.in_memory()))
 
     def results(self) -> Generator[Done | None]:
-        workers = self.crew.gather()
-        self._ready(workers)
-        self._staff(workers)
+        self.returned.extend(islice(self.blocks, 1))
         try:
-            self._fill()
+            for actor in self.crew.gather():
+                self._begin(actor)
             while self.pending or self.lost or self.returned:
                 yield from self._next_event()
                 self._fill()
@@ -141,8 +150,8 @@ class _Dispatch:
             self.crew.keep(self.workers)
 
     def _next_event(self) -> Iterator[Done | None]:
-        ready, _ = ray.wait([*self.pending, *self.lost, *self.arriving], num_returns=1, timeout=MOMENT_SECONDS)
-        if not ready:
+        self._recruit()
+        if not (ready := _first_of([*self.pending, *self.lost, *self.arriving])):
             yield None
         for reference in ready:
             if reference in self.pending:
@@ -163,13 +172,15 @@ class _Dispatch:
                 self.pending[self._call(worker, work)] = (worker, work)
 
     def _next(self) -> Work | None:
-        return self.returned.popleft() if self.returned else next(self.blocks, None)
+        work = self.returned.popleft() if self.returned else next(self.blocks, None)
+        self.is_all_given = work is None
+        return work
 
     def _call(self, worker: Worker, work: Work) -> ray.ObjectRef:
         if work.suspect is None:
             return worker.actor.do.remote(worker.job, replace(work, pieces=max(work.pieces, self.pieces)))
         is_alone = work.hi - work.lo == 1
-        return worker.actor.probe.remote(worker.job, work, _share(worker.node) if is_alone else None)
+        return worker.actor.probe.remote(worker.job, work, self._share(worker.node) if is_alone else None)
 
     def _collect(self, worker: Worker) -> Iterator[Done]:
         """Take what a worker has done. It works in order: if any of its calls is ready, so is the first."""
@@ -219,7 +230,7 @@ class _Dispatch:
 
     def _judge(self, worker: Worker, work: Work, error: Exception | None, answer: ray.ObjectRef) -> None:
         """What has become of a worker that was lost on some work."""
-        place, death = None, None
+        place, death, cause = None, None, None
         try:
             place = ray.get(answer, timeout=FETCH_SECONDS)
         except _LOST as told:
@@ -230,8 +241,11 @@ class _Dispatch:
         if place and place.pid == worker.pid:  # it was out of reach
             self._return([work])
         else:
-            self._bury(worker, work, _cause_of_death(worker, error, death))
-        self._begin(worker.actor if place else self.crew.replace(worker.actor))
+            self._bury(worker, work, cause := _cause_of_death(worker, error, death))
+        if place:
+            self._begin(worker.actor)
+        else:
+            self._replace(worker.actor, with_node=cause is Cause.NODE)
 
     def _bury(self, worker: Worker, work: Work, cause: Cause) -> None:
         self.executor.deaths[cause] += 1
@@ -263,6 +277,21 @@ class _Dispatch:
 
     # ---------------------------------------------------------------- workers that come
 
+    def _recruit(self) -> None:
+        """Let the crew follow the cluster, while there is something left for others to do."""
+        is_all_given = self.is_all_given and not self.returned
+        if is_all_given or time.monotonic() - self.looked < LOOK_SECONDS:
+            return
+        is_first, self.looked = self.looked == -math.inf, time.monotonic()
+        for actor in self.crew.recruit(len(self.arriving)):
+            self._begin(actor)
+        if is_first and not self.arriving:
+            log.warning("%s; up to %d s are waited for the first worker", NO_ROOM, self.grace)
+
+    def _replace(self, dead: Any, *, with_node: bool) -> None:
+        if actor := self.crew.replace(dead, with_node=with_node):
+            self._begin(actor)
+
     def _begin(self, actor: Any) -> None:
         """Let an actor say where it is, look for the panel and load the kernels."""
         fields = self.bound.panel.fields
@@ -277,8 +306,10 @@ class _Dispatch:
         except RayTaskError as error:
             raise _cause(error) from error
         except _LOST as error:
+            if getattr(error, "actor_init_failed", False):
+                raise ClusterError(f"a worker cannot start: {error}") from error
             self._count_in_vain(f"the last while it started: {error}")
-            self._begin(self.crew.replace(actor))
+            self._replace(actor, with_node=True)
             return
         worker = worker_at(place, actor)
         worker.job = self.job if all(sees) else self.job_with_fields
@@ -290,22 +321,32 @@ class _Dispatch:
 
     def _check_staff(self) -> None:
         if self.workers:
-            self.staffed = time.monotonic()
-        elif time.monotonic() - self.staffed > JOIN_SECONDS:
-            told = ", ".join(f"{n} by {cause}" for cause, n in self.executor.deaths.items())
-            raise ClusterError(f"all workers are lost ({told}), and none has come back within {JOIN_SECONDS} s")
+            self.staffed, self.grace = time.monotonic(), JOIN_SECONDS
+        elif time.monotonic() - self.staffed > self.grace:
+            raise ClusterError(f"{self._why_nobody()} within {self.grace} s")
 
-    def _ready(self, workers: list[Worker]) -> None:
-        """Tell each where its job is. The first worker on each node compiles the kernels, the others find them in the
-        node's cache."""
-        fields = self.bound.panel.fields
-        is_mapped = isinstance(fields, MappedFields)
-        sees = answers([worker.actor.sees.remote(fields) for worker in workers]) if is_mapped else [True] * len(workers)
-        for worker, is_here in zip(workers, sees, strict=True):
-            worker.job = self.job if is_here else self.job_with_fields
-        first_on_node = {worker.node: worker for worker in reversed(workers)}
-        answers([worker.actor.warm.remote(self.kernels) for worker in first_on_node.values()])
-        answers([worker.actor.warm.remote(self.kernels) for worker in workers])
+    def _why_nobody(self) -> str:
+        if self.executor.deaths:
+            told = ", ".join(f"{n} by {cause}" for cause, n in self.executor.deaths.items())
+            return f"all workers are lost ({told}), and none has come back"
+        free = ray.available_resources().get("CPU", 0)
+        needs = f", of which one node must have {self.crew.threads} for a worker" if self.crew.threads > 1 else ""
+        return f"{free:g} CPUs of the cluster are free{needs}, and no worker has started"
+
+    def _share(self, node: str) -> int | None:
+        """Bytes of a node's memory for each of its workers, by their CPUs."""
+        resources = next((known["Resources"] for known in ray.nodes() if known["NodeID"] == node), {})
+        if "memory" not in resources:
+            return None
+        return int(resources["memory"] / resources.get("CPU", 1) * self.crew.threads)
+
+
+def _first_of(calls: list[ray.ObjectRef]) -> list[ray.ObjectRef]:
+    """One that has ended, or none after a moment."""
+    if not calls:
+        time.sleep(MOMENT_SECONDS)
+        return []
+    return ray.wait(calls, num_returns=1, timeout=MOMENT_SECONDS)[0]
 
 
 def _cause_of_death(worker: Worker, *errors: Exception | None) -> Cause:
@@ -319,12 +360,6 @@ def _cause_of_death(worker: Worker, *errors: Exception | None) -> Cause:
 
 def _is_alive(node: str) -> bool:
     return any(known["NodeID"] == node and known["Alive"] for known in ray.nodes())
-
-
-def _share(node: str) -> int | None:
-    """Bytes of a node's memory for each of its CPUs."""
-    resources = next((known["Resources"] for known in ray.nodes() if known["NodeID"] == node), {})
-    return int(resources["memory"] / resources.get("CPU", 1)) if "memory" in resources else None
 
 
 def _cause(error: RayTaskError) -> Exception:

@@ -21,8 +21,9 @@ from forge_ray.tree import Grid
 MAX_RUNGS = 8
 
 
-def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any]:
-    """The explanation as plain JSON values. `workers` and `cache_bytes` are those the run would use."""
+def explain(prepared: Prepared, workers: int, cache_bytes: int, threads: int = 1) -> dict[str, Any]:
+    """The explanation as plain JSON values. `workers`, the `threads` and `cache_bytes` of each are those the run would
+    use."""
     sweep, bound = prepared.sweep, prepared.bound
     plan, panel, space = bound.plan, bound.panel, bound.plan.space
     block_size = block_size_for(prepared.bound)
@@ -31,7 +32,7 @@ def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any
     warnings = unit_warnings(plan)
     warnings += [f"{r.condition}: never true" for r in rates if r.most == 0.0]
     warnings += [f"{r.condition}: always true" for r in rates if r.least == 1.0]
-    n_bytes = projected_bytes(bound, workers, cache_bytes, block_size)
+    n_bytes = projected_bytes(bound, workers, cache_bytes, block_size, threads)
     warnings += filter(None, [memory().shortage(n_bytes)])
     return {
         "name": sweep.name,
@@ -70,8 +71,9 @@ def explain(prepared: Prepared, workers: int, cache_bytes: int) -> dict[str, Any
         "block_size": block_size,
         "blocks": n_blocks,
         "workers": workers,
+        "threads": threads,
         "bytes": n_bytes,
-        "seconds": round(projected_seconds(bound, workers, n_blocks), 3),
+        "seconds": round(projected_seconds(bound, workers, n_blocks, threads), 3),
     }
 
 
