@@ -198,6 +198,16 @@ def test_the_last_block_of_a_lost_node_is_done_once_there_is_room(
     landed["lost with the last block"] += executor.deaths[Cause.NODE]
 
 
+def test_an_actor_that_never_came_leaves_no_word_among_the_results(
+    cluster: Cluster, prepared: Prepared, expected: pl.DataFrame, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    """Ray says on stdout that it tries a call again, also one of an actor that it has been told to end."""
+    result = execute(prepared, RayExecutor(2, CACHE), tmp_path)
+    assert rows(Path(result.path)).equals(expected)
+    time.sleep(1)
+    assert capfd.readouterr().out == ""
+
+
 @pytest.mark.parametrize("fails", [True, False])
 def test_a_run_begins_with_what_is_there_and_withdraws_its_request(
     fails: bool, cluster: Cluster, prepared: Prepared, expected: pl.DataFrame, tmp_path: Path, asked: list[Any],

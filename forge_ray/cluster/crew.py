@@ -72,9 +72,14 @@ class Worker:
 
 
 class Crew(ABC):
-    """The workers of a run. threads : of each. start_seconds : until the first of them must be there."""
+    """The workers of a run.
 
-    threads = 1
+    threads : of each. start_seconds : until the first of them must be there. retries : by Ray, of what they begin with,
+    -1 without end: where Ray starts the dead again. Of actors that are killed before they are there it would say on
+    stdout that it tries again.
+    """
+
+    threads, retries = 1, 0
     start_seconds = START_SECONDS
 
     @abstractmethod
@@ -219,6 +224,8 @@ class OwnCrew(Crew):
 
 class PoolCrew(Crew):
     """Actors of a pool on this machine. Ray starts a dead one again; they stay when this process leaves."""
+
+    retries = -1
 
     def __init__(self, pool: Pool, n_workers: int | None):
         self.pool, self.n_workers = pool, n_workers or pool.workers

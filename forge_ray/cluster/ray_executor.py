@@ -294,10 +294,10 @@ class _Dispatch:
 
     def _begin(self, actor: Any) -> None:
         """Let an actor say where it is, look for the panel and load the kernels."""
-        fields = self.bound.panel.fields
-        calls = [actor.where.remote()]
-        calls += [actor.sees.remote(fields)] if isinstance(fields, MappedFields) else []
-        calls.append(actor.warm.remote(self.kernels))
+        fields, retries = self.bound.panel.fields, {"max_task_retries": self.crew.retries}
+        calls = [actor.where.options(**retries).remote()]
+        calls += [actor.sees.options(**retries).remote(fields)] if isinstance(fields, MappedFields) else []
+        calls.append(actor.warm.options(**retries).remote(self.kernels))
         self.arriving[calls[-1]] = (actor, calls)
 
     def _welcome(self, actor: Any, calls: list[ray.ObjectRef]) -> None:
