@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -29,6 +30,7 @@ from forge_ray.report.panels.overview import overview
 from forge_ray.report.panels.stability import spearman, stability
 from forge_ray.report.subject import STUDIED, read_subject
 from forge_ray.run import Run, execute, prepare
+from forge_ray.store import LocalStore
 from forge_ray.sweep import parse_job
 
 CACHE = 64 * 2**20
@@ -292,11 +294,18 @@ def test_an_unfinished_run_says_how_far_it_is(tmp_path: Path):
     assert "of 207 so far" in " ".join(page.texts)
 
 
+def keep_instead(run: Path, job: dict) -> None:
+    """The job of a run whose data have moved."""
+    (run / "job.json").unlink()
+    with closing(LocalStore.reopen(run)) as store:
+        store.keep_job(json.dumps(job).encode())
+
+
 def test_a_run_without_its_data_has_every_other_panel(hostile: Path, tmp_path: Path):
     copy = shutil.copytree(hostile, tmp_path / "run")
     job = json.loads((copy / "job.json").read_text())
     job["data"]["source"] = str(tmp_path / "nowhere")
-    (copy / "job.json").write_text(json.dumps(job))
+    keep_instead(copy, job)
     page = page_of(copy, tmp_path)
     assert set(page.data) == {"heatmap", "stability"}
     assert "cannot be read" in " ".join(page.texts)
@@ -309,7 +318,7 @@ def test_changed_data_are_not_drawn_as_if_they_were_the_same(hostile: Path, tmp_
     file = sorted(source.iterdir())[0]
     pl.read_parquet(file).with_columns(pl.col("Close") * 2 + 1).write_parquet(file)
     job["data"]["source"] = str(source)
-    (copy / "job.json").write_text(json.dumps(job))
+    keep_instead(copy, job)
     page = page_of(copy, tmp_path)
     assert set(page.data) == {"heatmap", "stability"}
     assert "have changed since this run" in " ".join(page.texts)

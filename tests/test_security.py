@@ -45,6 +45,8 @@ from forge_ray.tree import Where, parse_tree
 from forge_ray.tree.importers import import_text
 
 PACKAGE = Path(fr.__file__).parent
+MEMORY = Path("/proc/meminfo")
+"""Asked before work begins."""
 EXECUTOR = LocalExecutor(1, 2**26)
 
 # ---------------------------------------------------------------- what is watched
@@ -83,7 +85,15 @@ WATCH = Watch()
 def watched(*roots: Path) -> Iterator[Watch]:
     """Nothing runs, and nothing is opened but below these roots, Python, the package and its cache."""
     python = (Path(sys.prefix), Path(sys.base_prefix), Path(pl.__file__).parents[1])
-    ours = (*roots, *python, PACKAGE, kernel_cache().folder, data_cache("panels").path, data_cache("tickers").path)
+    ours = (
+        *roots,
+        *python,
+        PACKAGE,
+        MEMORY,
+        kernel_cache().folder,
+        data_cache("panels").path,
+        data_cache("tickers").path,
+    )
     WATCH.paths, WATCH.events, WATCH.is_on = [], [], True
     try:
         yield WATCH
@@ -252,7 +262,7 @@ def test_readers_cannot_write_nor_be_told_to_by_a_schema(run_path: str):
 
 def test_every_statement_is_a_constant_of_the_code():
     """Or has names of our own put in, of columns and marks that we made."""
-    allowed = {"_HEADER", "_PART", "FORMAT", "columns", "marks", "name", "statement", "table", "both"}
+    allowed = {"_HEADER", "_PART", "FORMAT", "columns", "marks", "name", "statement", "table", "both", "within"}
     calls = [call for file in sorted((PACKAGE / "store").glob("*.py")) for call in statements(file.read_text())]
     assert len(calls) > 20
     assert {name for call in calls for name in put_in(call.args[0])} <= allowed
