@@ -37,7 +37,7 @@ from forge_ray.cluster.work import Done, Work, do, probe
 from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Cache
 from forge_ray.errors import BlockMemoryError, EvaluationError
 from forge_ray.report import write_report
-from forge_ray.run import Prepared, Progress, Run, execute, prepare
+from forge_ray.run import Prepared, Progress, Run, execute, prepare, repair
 from forge_ray.sweep import parse_job
 
 STORE_BYTES, SHARE_BYTES = 80 * 2**20, 256 * 2**20
@@ -193,6 +193,21 @@ def test_rows_of_lost_branches_say_so_and_leave_the_others_alone(job: dict[str, 
         result = execute(prepared, Losing(LOST), folder, block_size=size)
         check_poisoned(rows(Path(result.path)), expected, lost)
         assert {"crashed": result.crashed, "timeout": result.timeout} == Counter(lost.values())
+
+
+def test_a_repair_leaves_them_out_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    result = execute(prepare(parse_job(TINY)), Losing(LOST), tmp_path, block_size=64)
+    before = rows(Path(result.path))
+    part = min(Path(result.path).glob("rows/*"), key=lambda path: int(path.name.partition("-")[0]))
+    part.write_bytes(part.read_bytes()[:-9])
+    told: list[tuple[tuple[int, str], ...]] = []
+    run = LocalExecutor.run
+    monkeypatch.setattr(
+        LocalExecutor, "run", lambda self, bound, works: run(self, bound, (told.append(w.lost) or w for w in works))
+    )
+    repaired = repair(result.path, LocalExecutor(1, CACHE))
+    assert (repaired.blocks, repaired.left, told) == (((0, 64),), (), [tuple(LOST.items())])
+    assert rows(Path(result.path)).equals(before)
 
 
 def test_what_is_said_of_lost_branches(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -107,7 +107,7 @@ def do(work: Work, bound: BoundPlan, cache: Cache, threads: int = 1) -> Done:
         with tally.stage("encode"):
             part, payload = _write(work, table.filter(table["passed"]) if bound.keep == "passing" else table)
     seconds = time.perf_counter() - began
-    return Done(Receipt(work.lo, work.hi, (part,), counts | tally.counts(), seconds), payload)
+    return Done(Receipt(work.lo, work.hi, (part,), counts | tally.counts(), seconds, work.lost), payload)
 
 
 def probe(work: Work, bound: BoundPlan, cache: Cache, memory: int | None = None, threads: int = 1) -> float:

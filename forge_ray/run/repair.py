@@ -3,8 +3,8 @@
 1. `verify` reads everything again: the catalogue, the files beside the rows, every part, the SQLite table.
 2. `repair` takes the run's lock and does the same. If blocks are damaged, it reads the job that was kept, prepares it
    and checks that this still is the same run: its id covers the data and the version of the engine.
-3. It computes exactly these blocks. The store compares each by content with what is recorded, and then records the new
-   file in place of the old one, in one transaction.
+3. It computes exactly these blocks, without the branches that were left out of them. The store compares each by content
+   with what is recorded, and then records the new file in place of the old one, in one transaction.
 4. What cannot be computed (the catalogue, the job, the market that came from memory) is left and told.
 
 Killed anywhere, `repair` can be called again: blocks that are replaced already are sound.
@@ -92,7 +92,7 @@ def _prepared_again(store: LocalStore) -> Prepared:
 def _recompute(store: LocalStore, prepared: Prepared, executor: Executor, blocks: Iterable[tuple[int, int]]) -> None:
     """Evaluate blocks anew, whatever is known of their paths, and put them in the place of the damaged ones."""
     store.keep_spec(prepared.spec)
-    works = (Work(lo, hi, str(store.epoch), str(store.path)) for lo, hi in blocks)
+    works = (Work(lo, hi, str(store.epoch), str(store.path), lost=store.lost_in(lo)) for lo, hi in blocks)
     with closing(executor.run(prepared.bound, works)) as finished:
         for done in filter(None, finished):
             if done.payload is not None:

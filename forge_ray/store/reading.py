@@ -112,6 +112,11 @@ class StoredRun:
         """Whether the block of a branch number exists."""
         return branch >= 0 and self._catalogue.block(branch - branch % self.block_size) is not None
 
+    def lost_in(self, lo: int) -> tuple[tuple[int, str], ...]:
+        """Branches that were left out of the block that begins there; see `Receipt`."""
+        block = self._catalogue.block(lo)
+        return block.lost if block else ()
+
     @property
     def n_blocks(self) -> int:
         """How many blocks are committed."""

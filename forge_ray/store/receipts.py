@@ -39,7 +39,8 @@ class Receipt(msgspec.Struct, frozen=True):
     """A finished block [lo, hi).
 
     counts : branches evaluated ("branches"), by status, and how many "passed"; what the work cost. seconds : wall time
-    of the evaluation.
+    of the evaluation. lost : branches that were left out, as nobody can evaluate them, with the status that their rows
+    got instead.
     """
 
     lo: int
@@ -47,3 +48,4 @@ class Receipt(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...]
     counts: dict[str, int]
     seconds: float
+    lost: tuple[tuple[int, str], ...] = ()
