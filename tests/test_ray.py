@@ -1,10 +1,8 @@
-"""Ray must equal the local executor, also when workers or the driver are killed in the middle of the work."""
+"""Ray must equal the local executor, also when the driver is killed in the middle of the work."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -73,29 +71,9 @@ def attempts(path: Path) -> list[str]:
     return [name.split("-")[2] for name in names]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ray_executor_equals_local(workers: int, prepared: Prepared, expected: pl.DataFrame, tmp_path: Path):
-    result = execute(prepared, RayExecutor(workers, CACHE, **OPTIONS), tmp_path, block_size=500 * workers + 7)
+def test_ray_executor_equals_local(prepared: Prepared, expected: pl.DataFrame, tmp_path: Path):
+    result = execute(prepared, RayExecutor(2, CACHE, **OPTIONS), tmp_path, block_size=1_007)
     assert result.computed == len(expected)
-    assert rows(Path(result.path)).equals(expected)
-
-
-def test_an_actor_killed_in_the_middle_loses_and_doubles_nothing(
-    prepared: Prepared, expected: pl.DataFrame, tmp_path: Path
-):
-    executor = RayExecutor(2, CACHE, **OPTIONS)
-    killed: list[int] = []
-
-    def kill_once(progress: Progress) -> None:
-        if not killed and progress.branches > len(expected) // 4:
-            killed.append(executor.pids[0])
-            os.kill(executor.pids[0], signal.SIGKILL)
-
-    result = execute(prepared, executor, tmp_path, on_progress=kill_once)
-    assert killed
-    assert killed[0] not in executor.pids
-    again = [attempt for attempt in attempts(Path(result.path)) if "." in attempt]
-    assert again, "the kill hit no block in flight"
     assert rows(Path(result.path)).equals(expected)
 
 
