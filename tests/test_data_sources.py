@@ -22,7 +22,7 @@ import pytest
 import forge_ray as fr
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.data import csvtable, load
-from forge_ray.errors import DataError, InputError
+from forge_ray.errors import CorruptPartError, DataError, InputError
 from forge_ray.report.subject import read_subject
 from forge_ray.run import Run, branch_sweep, execute, explain_decision, prepare, tree_sweep
 from forge_ray.sweep import parse_job, read_job
@@ -513,9 +513,8 @@ def test_a_run_on_a_frame_is_reported(runs: tuple[Path, Path]):
 def test_a_damaged_market_is_told(runs: tuple[Path, Path], tmp_path: Path):
     copy = Path(shutil.copytree(runs[0], tmp_path / "copy"))
     (copy / "market.parquet").write_bytes((copy / "market.parquet").read_bytes()[:-20])
-    subject = read_subject(copy)
-    assert subject.prepared is None and "market.parquet: not a readable Parquet file" in subject.absence
-    subject.run.store.close()
+    with pytest.raises(CorruptPartError, match=r"market\.parquet: SHA-256"):
+        read_subject(copy)
 
 
 def test_a_kill_between_market_and_job_is_mended(tmp_path: Path):
