@@ -76,8 +76,9 @@ def peak(sweep: dict, out: Path) -> int:
 
 
 def test_memory_is_flat_in_the_number_of_branches_and_within_what_the_plan_says(tmp_path: Path):
-    """140,000 branches more are 76 MB of rows; what their conditions take in the cache is 1 MiB."""
-    few, many = job(2), job(30)
+    """140,000 branches more are 76 MB of rows; what their conditions take in the cache is 1 MiB. The fewer are
+    enough for both threads to be at their peak at the same time."""
+    few, many = job(12), job(40)
     peaks = [peak(few, tmp_path), peak(many, tmp_path)]
     assert peaks[1] - peaks[0] < 40 * MIB, peaks
     said = explain(prepare(parse_job(many)), WORKERS, CACHE)["bytes"]
