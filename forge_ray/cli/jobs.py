@@ -135,10 +135,7 @@ def status(
     """How a run stands, while it goes on or afterwards: progress, pace, the best so far. Exit code 4 if interrupted."""
     from forge_ray.cli.status import show_status
 
-    try:
-        found = show_status(run, watch=watch, as_json=as_json)
-    except KeyboardInterrupt:  # ends the watching; the run goes on
-        raise SystemExit(130) from None
+    found = show_status(run, watch=watch, as_json=as_json)
     if found.state == "interrupted":
         raise typer.Exit(IncompleteRunError.exit_code)
 

@@ -111,7 +111,8 @@ def _exchanged(
     lanes.find_exchanges(within, references, exchanges, tiles)
     logs = np.empty((last - first, 4**sleeves.n_planes), np.int64)
     sums = np.zeros((len(planes), len(bound.class_in_segment), N_LANES), np.int64)
-    class_bits = bits.pack_decisions(bound.class_of == np.arange(sums.shape[1])[:, None], first, last)
+    is_of_class = bound.class_of[first:last] == np.arange(sums.shape[1])[:, None]
+    class_bits = bits.pack_decisions(is_of_class, 0, last - first)
     lanes.add_exchanges(*sleeves.at(first), within, references, exchanges, tiles, class_bits, logs, sums)
     return sums, logs
 
