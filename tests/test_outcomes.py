@@ -142,7 +142,7 @@ def test_the_hash_of_a_path_is_that_of_its_row():
         for branch, row in zip(branches, digits, strict=True):
             values = _values(bound, term, row, residual.outer)
             sleeves = _sleeves(bound, evaluator, residual, values)
-            planes = planes_of(bound, evaluator, term, residual, values, row[None]).within(0, bound.n)
+            planes = planes_of(bound, evaluator, term, residual, values, row[None], residual.inner).within(0, bound.n)
             assert paths_along(sleeves, planes)[0].tobytes() == expected[branch]
 
 

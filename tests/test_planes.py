@@ -46,7 +46,7 @@ def test_tables_of_thresholds_equal_single_conditions(comparator: str, days: obj
         evaluator, residual = Evaluator(bound.plan, bound.panel, Cache(2**26)), bound.plan.residuals[0]
         term = bound.plan.space.terms[0]
         digits = bound.plan.space.digits(term, np.arange(term.size))
-        (leaf,) = planes_of(bound, evaluator, term, residual, {}, digits).leaves
+        (leaf,) = planes_of(bound, evaluator, term, residual, {}, digits, residual.inner).leaves
         assert leaf.compared is not None
         for first, last in ((0, bound.n), (0, 64), (64, 130)):
             one_by_one = replace(leaf)

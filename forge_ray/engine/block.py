@@ -28,6 +28,7 @@ from forge_ray.engine.holdings import missed_counts
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
 from forge_ray.engine.known import KnownOutcomes, recalled
 from forge_ray.engine.neighbours import Neighbours
+from forge_ray.engine.order import axes_by_change, in_steps
 from forge_ray.engine.outcomes import Outcomes, finalized, joined, not_evaluated, not_simulated
 from forge_ray.engine.planes import Planes, planes_of
 from forge_ray.engine.rows import Part, rows_of
@@ -109,11 +110,13 @@ def _evaluate_term(
         with stage("neighbours"):
             return Neighbours(bound, space, residual, evaluator.cache, known).evaluate(digits)
     parts = []
-    for members in _groups(bound, term, residual, digits):
+    for members in _groups(term, residual, digits):
         values = _values(bound, term, digits[members[0]], residual.outer)
         sleeves = _sleeves(bound, evaluator, residual, values)
         with stage("planes"):
-            planes = planes_of(bound, evaluator, term, residual, values, digits[members])
+            axes = axes_by_change(bound, evaluator, term, residual, values, digits[members])
+            members = members[in_steps(digits[members][:, [term.axes.index(a) for a in axes]])]
+            planes = planes_of(bound, evaluator, term, residual, values, digits[members], axes)
         parts.append((members, _outcomes(bound, evaluator, sleeves, planes, known)))
     return joined(len(digits), parts)
 
@@ -149,19 +152,11 @@ def _simulated(
         return finalized(bound, *sums)
 
 
-def _groups(bound: BoundPlan, term: Term, residual: Residual, digits: np.ndarray) -> Iterator[np.ndarray]:
-    """Indices of the branches of each group: branches side by side differ by one step of one inner axis.
-
-    Along the fastest axis the values go up and, at the next value of a slower one, down again.
-    """
-    outer = [term.axes.index(a) for a in residual.outer]
-    keys, is_odd = [digits[:, k] for k in outer], np.zeros(len(digits), np.int64)
-    for a in residual.inner:
-        digit = digits[:, term.axes.index(a)]
-        keys.append(np.where(is_odd, -digit, digit))
-        is_odd = is_odd ^ (digit & 1)
-    order = np.lexsort(keys[::-1]) if keys else np.arange(len(digits))
-    changed = np.any(np.diff(digits[order][:, outer], axis=0), axis=1)
+def _groups(term: Term, residual: Residual, digits: np.ndarray) -> Iterator[np.ndarray]:
+    """Indices of the branches of each group."""
+    outer = digits[:, [term.axes.index(a) for a in residual.outer]]
+    order = np.lexsort(outer.T[::-1]) if residual.outer else np.arange(len(digits))
+    changed = np.any(np.diff(outer[order], axis=0), axis=1)
     yield from np.split(order, np.flatnonzero(changed) + 1)
 
 

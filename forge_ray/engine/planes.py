@@ -89,9 +89,11 @@ def whole_path(residual: Residual, n_branches: int = 1) -> Planes:
 
 
 def planes_of(
-    bound: BoundPlan, evaluator: Evaluator, term: Term, residual: Residual, values: Values, digits: np.ndarray
-) -> Planes:
-    """values : of the group, by axis index. digits : (n_branches, n_axes of the term) value indices."""
+    bound: BoundPlan, evaluator: Evaluator, term: Term, residual: Residual, values: Values, digits: np.ndarray,
+    axes: tuple[int, ...],
+) -> Planes:  # fmt: skip
+    """values : of the group, by axis index. digits : (n_branches, n_axes of the term) value indices. axes : the inner
+    axes, the one whose values change fastest last."""
     if not residual.planes:
         return whole_path(residual, len(digits))
     leaves, rows, n_rows = [], np.empty((len(digits), len(residual.leaves)), np.int64), 0
@@ -101,7 +103,7 @@ def planes_of(
         leaves.append(_Leaf(bound, evaluator, expression, inner, values, distinct))
         rows[:, k] = n_rows + row_of
         n_rows += len(distinct)
-    inner = digits[:, [term.axes.index(a) for a in residual.inner]]
+    inner = digits[:, [term.axes.index(a) for a in axes]]
     return Planes(residual, tuple(leaves), rows, _places(inner), evaluator.tally)
 
 

@@ -50,7 +50,7 @@ class Scalar:
         evaluator, self.bound, residual = Evaluator(bound.plan, bound.panel, Cache(CACHE_BYTES)), bound, rows.residual
         self.sleeves = build_sleeves(bound, [evaluator.allocation(cofactor, {}) for cofactor in residual.cofactors])
         digits = np.array(cells, np.int64)
-        planes = planes_of(bound, evaluator, bound.plan.space.terms[0], residual, {}, digits)
+        planes = planes_of(bound, evaluator, bound.plan.space.terms[0], residual, {}, digits, residual.inner)
         self.planes, n_pairs = planes.within(0, bound.n), 4**self.sleeves.n_planes
         self.table = Table(
             slot_of=np.zeros((bound.n, n_pairs), np.int32),
