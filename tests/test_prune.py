@@ -21,6 +21,7 @@ from forge_ray.data import Panel, as_date, parse_split
 from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Cache, Kernel, bind, branch_bars, evaluate, holdings, simulation
 from forge_ray.errors import DataError
 from forge_ray.kernels import lanes
+from forge_ray.kernels.bits import n_words
 from forge_ray.plan import Execution, Plan, Prune, Requirement, compile_plan
 from forge_ray.run import Run, execute, prepare
 from forge_ray.sweep import parse_job
@@ -345,7 +346,7 @@ def test_lanes_go_on_with_those_that_are_left(monkeypatch: pytest.MonkeyPatch):
     add = lanes.add_exchanges.function
 
     def counting(*arguments):
-        done.append(arguments[15].shape[0] * arguments[20].shape[0])
+        done.append(arguments[15].shape[0] * arguments[20].shape[1])
         return original(*arguments)
 
     original = lanes.add_exchanges
@@ -356,7 +357,7 @@ def test_lanes_go_on_with_those_that_are_left(monkeypatch: pytest.MonkeyPatch):
         done.clear()
         rows(replace(prepare(parse_job(JOB | LOSING | {"prune": prune})).bound, kernel=Kernel.LANES))
         visited[prune] = sum(done)
-    assert visited[False] == 40 * prepare(parse_job(JOB)).bound.n
+    assert visited[False] == 40 * 64 * n_words(prepare(parse_job(JOB)).bound.n)
     assert visited[True] < visited[False] / 4
 
 

@@ -10,6 +10,8 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 import numba
@@ -31,15 +33,16 @@ N_CASES = 300
 
 
 @numba.njit(error_model="numpy")
-def of_sixteen(a, b, at, scalar, j, k, out, integers):
-    """Every operation, on vectors that begin at some place of larger arrays. out : (11, 16). integers : (6,)"""
+def of_sixteen(a, b, small, at, scalar, j, k, out, integers, words):
+    """Every operation, on vectors that begin at some place of larger arrays. out : (15, 16). integers : (4,).
+    words : (1,) flags, in their place any bit of a vector."""
     x, y = v.load16(a, at), v.load16(b, at)
     v.store(out, 0, v.add(x, y))
     v.store(out, 16, v.subtract(x, y))
     v.store(out, 32, v.larger(x, y))
     v.store(out, 48, v.smaller(x, y))
     v.store(out, 64, v.splat16(scalar))
-    v.store(out, 80, v.select(v.equal(x, y), x, v.splat16(scalar)))
+    v.store(out, 80, v.select(v.has_bit(y, j), x, v.splat16(scalar)))
     v.store(out, 96, v.select(v.has_bit(x, j), x, y))
     v.store(out, 112, v.load8(a, at))
     v.store(out, 120, v.add(v.load8(a, at + 8), v.load8(b, at)))
@@ -47,23 +50,24 @@ def of_sixteen(a, b, at, scalar, j, k, out, integers):
     v.store(out, 144, v.either(v.both(x, y), v.carried(x, y)))
     v.store(out, 160, v.load_some8(a, at, k - 3))
     v.store(out, 168, v.either(v.splat8(scalar), v.bit_counts(v.load8(b, at))))
-    integers[3] = v.total(x)
-    integers[4] = v.is_zero(v.load_some8(b, at, k - 8))
-    integers[5] = v.is_zero(v.subtract(x, x))
-    integers[0] = v.bitmap(v.equal(x, y))
-    integers[1] = v.bitmap(v.has_bit(y, j))
-    integers[2] = v.element(x, k)
+    by = v.both(y, v.splat16(np.int64(63)))
+    v.store(out, 176, v.shifted_down(x, by))
+    v.store(out, 192, v.shifted_up(x, by))
+    near = v.both(y, v.splat16(np.int64(15)))
+    v.store(out, 208, v.gather(a, k, near))
+    v.store(out, 232, v.gather(small, k, v.both(v.load8(b, at), v.splat8(np.int64(15)))))
+    v.store(out, 224, v.select(v.flags8(words[0]), v.load8(a, at), v.load8(b, at)))
+    integers[0] = v.total(x)
+    integers[1] = v.least(x)
+    integers[2] = v.is_zero(v.load_some8(b, at, k - 8))
+    integers[3] = v.is_zero(v.subtract(x, x))
+    words[0] = v.any_of(x)
 
 
 @numba.njit(error_model="numpy")
 def of_words(words, zeros, ones):
     for i in range(words.shape[0]):
         zeros[i], ones[i] = v.trailing_zeros(words[i]), v.bit_count(words[i])
-
-
-@numba.njit(error_model="numpy")
-def bits_of_words(words, j):
-    return v.bitmap(v.has_bit(v.load16(words, 0), j))
 
 
 def integers(rng: random.Random, shape: tuple[int, ...]) -> np.ndarray:
@@ -81,33 +85,33 @@ def check_meaning() -> None:
         at, scalar, j, k = rng.randrange(45), int(integers(rng, (60,))[0]), rng.randrange(64), rng.randrange(16)
         if rng.random() < 0.5:
             b.flat[::3] = a.flat[::3]
-        out, found = np.full((11, 16), 99, np.int64), np.zeros(6, np.int64)
-        of_sixteen(a, b, at, scalar, j, k, out, found)
-        x, y = a.reshape(-1)[at : at + 16], b.reshape(-1)[at : at + 16]
-        has_bit = [(int(word) >> j) & 1 == 1 for word in x]
+        small, flags = (a & 2**31 - 1).astype(np.int32) - 2**30, rng.getrandbits(64)
+        out, found, words = np.full((15, 16), 99, np.int64), np.zeros(4, np.int64), np.array([flags], np.uint64)
+        of_sixteen(a, b, small, at, scalar, j, k, out, found, words)
+        x, y = a.reshape(-1)[at : at + 16].tolist(), b.reshape(-1)[at : at + 16].tolist()
+        both = list(zip(x, y, strict=True))
         expected = [
-            wrapped(int(p) + int(q) for p, q in zip(x, y, strict=True)),
-            wrapped(int(p) - int(q) for p, q in zip(x, y, strict=True)),
-            [max(p, q) for p, q in zip(x, y, strict=True)],
-            [min(p, q) for p, q in zip(x, y, strict=True)],
+            wrapped(p + q for p, q in both),
+            wrapped(p - q for p, q in both),
+            [max(p, q) for p, q in both],
+            [min(p, q) for p, q in both],
             [scalar] * 16,
-            [p if p == q else scalar for p, q in zip(x, y, strict=True)],
-            [p if has else q for p, q, has in zip(x, y, has_bit, strict=True)],
-            [*x[:8], *wrapped(int(p) + int(q) for p, q in zip(x[8:], y[:8], strict=True))],
-            [int(p) ^ int(q) for p, q in zip(x, y, strict=True)],
-            wrapped(int(p) & int(q) | int(p) << 1 | (int(q) < 0) for p, q in zip(x, y, strict=True)),
+            [p if q >> j & 1 else scalar for p, q in both],
+            [p if p >> j & 1 else q for p, q in both],
+            [*x[:8], *wrapped(p + q for p, q in zip(x[8:], y[:8], strict=True))],
+            [p ^ q for p, q in both],
+            wrapped(p & q | p << 1 | (q < 0) for p, q in both),
             [*(word if lane < k - 3 else 0 for lane, word in enumerate(x[:8])),
-             *(scalar | (int(word) % 2**64).bit_count() for word in y[:8])],
+             *(scalar | (word % 2**64).bit_count() for word in y[:8])],
+            wrapped((p % 2**64) >> (q & 63) for p, q in both),
+            wrapped(p << (q & 63) for p, q in both),
+            [a.flat[k + (q & 15)] for q in y],
+            [*(p if flags >> lane & 1 else q for lane, (p, q) in enumerate(both[:8])),
+             *(small.flat[k + (q & 15)] for q in y[:8])],
         ]  # fmt: skip
-        assert out.tolist() == [list(map(int, row)) for row in expected], seed
-        assert found.tolist() == [
-            sum((p == q) << lane for lane, (p, q) in enumerate(zip(x.tolist(), y.tolist(), strict=True))),
-            sum(((int(word) >> j) & 1) << lane for lane, word in enumerate(y)),
-            x[k],
-            *wrapped([sum(map(int, x))]),
-            not any(y[: max(0, min(8, k - 8))]),
-            True,
-        ], seed
+        assert out.tolist() == expected, seed
+        assert found.tolist() == [*wrapped([sum(x)]), min(x), not any(y[: max(0, min(8, k - 8))]), True], seed
+        assert int(words[0]) == reduce(or_, x) % 2**64
 
 
 def wrapped(values: object) -> list[int]:
@@ -116,14 +120,11 @@ def wrapped(values: object) -> list[int]:
 
 def check_words() -> None:
     rng = random.Random(0)
-    words = [1 << k for k in range(64)] + [rng.getrandbits(64) | 1 << 63 for _ in range(50)] + [2**64 - 1]
+    words = [0] + [1 << k for k in range(64)] + [rng.getrandbits(64) | 1 << 63 for _ in range(50)] + [2**64 - 1]
     zeros, ones = np.zeros((2, len(words)), np.int64)
     of_words(np.array(words, np.uint64), zeros, ones)
     assert ones.tolist() == [word.bit_count() for word in words]
-    assert zeros.tolist() == [f"{word:064b}"[::-1].index("1") for word in words]
-    for j in (0, 1, 31, 32, 63):
-        expected = sum((word >> j & 1) << lane for lane, word in enumerate(words[-16:]))
-        assert bits_of_words(np.array(words[-16:], np.uint64), j) == expected
+    assert zeros.tolist() == [f"1{word:064b}"[::-1].index("1") for word in words]
 
 
 def test_operations_are_those_of_their_elements():
@@ -176,7 +177,8 @@ def test_the_drawdowns_of_sixteen_branches_are_in_vector_registers(tmp_path: Pat
     """As many instructions at least as the operations written in the kernel take on registers of this width."""
     register, assembly = registers(), body(lanes.scan_drawdowns, tmp_path)
     assert register is not None
-    found, source = of_vectors(assembly, register), inspect.getsource(lanes.scan_drawdowns.function)
+    source = inspect.getsource(lanes.scan_drawdowns.function) + 2 * inspect.getsource(lanes.appended)
+    found = of_vectors(assembly, register)
     for operation, mnemonics in MNEMONICS[register].items():
         n = source.count(f"v.{operation}(")
         assert n >= 3

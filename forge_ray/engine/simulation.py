@@ -104,12 +104,12 @@ def _by_lanes_until_stopped(bound: BoundPlan, sleeves: Sleeves, planes: Planes) 
 def _exchanged(
     bound: BoundPlan, sleeves: Sleeves, planes: Planes, within: np.ndarray, first: int, last: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(n_branches, n_classes, N_LANES) sums of decisions [first, last), and (n, n_pairs) the logs of the pairs that
-    occur there. within : the planes there."""
+    """(n_branches, n_classes, N_LANES) sums of decisions [first, last), and (n_pairs, 64 · n_words) logs there of those
+    pairs that occur. within : the planes there."""
     references, n_tiles = _references(planes.places), -(-(within.shape[2] - 1) // lanes.TILE)
     exchanges, tiles = np.empty((len(planes), n_tiles * lanes.TILE), np.uint64), np.empty(len(planes), np.int64)
     lanes.find_exchanges(within, references, exchanges, tiles)
-    logs = np.empty((last - first, 4**sleeves.n_planes), np.int64)
+    logs = np.empty((4**sleeves.n_planes, bits.n_words(last - first) * 64), np.int64)
     sums = np.zeros((len(planes), len(bound.class_in_segment), N_LANES), np.int64)
     is_of_class = bound.class_of[first:last] == np.arange(sums.shape[1])[:, None]
     class_bits = bits.pack_decisions(is_of_class, 0, last - first)

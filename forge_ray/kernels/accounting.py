@@ -195,11 +195,24 @@ def interval_vector(market, before, was, now, i, held, out):
             if not market.cash_like[market.columns[j]]:
                 exposure += held[j - first]
                 in_market = 1
+    put_return(market, growth - 1.0, market.benchmark[i], out)
+    out[IN_MARKET] = in_market
+    out[EXPOSURE] = np.int64(np.rint(exposure * market.scales[EXPOSURE]))
+    out[TRADES] = changed
+    out[TURNOVER] = np.int64(np.rint(traded * market.scales[TURNOVER]))
+    out[HOLDINGS] = holdings
+
+
+@device
+def put_return(market, gained, benchmark, out):
+    """Write the lanes of a net return. A return of 0 leaves nothing in any of them."""
     scales, units = market.scales, market.units
-    multiple = np.rint((growth - 1.0) * scales[RETURN])
+    multiple = np.rint(gained * scales[RETURN])
+    if multiple == 0.0:
+        out[:PATH] = 0
+        return
     r = multiple * units[RETURN]
     down = min(r, 0.0)
-    benchmark = market.benchmark[i]
     out[LOG] = np.int64(np.rint(log(1.0 + r) * scales[LOG]))
     out[RETURN] = np.int64(multiple)
     put_product(out, SQUARE, r * r, scales, units)
@@ -209,11 +222,6 @@ def interval_vector(market, before, was, now, i, held, out):
     put_product(out, CROSS, 0.0 if np.isnan(benchmark) else r * benchmark, scales, units)
     out[UP] = np.int64(r > 0.0)
     out[DOWN] = np.int64(r < 0.0)
-    out[IN_MARKET] = in_market
-    out[EXPOSURE] = np.int64(np.rint(exposure * scales[EXPOSURE]))
-    out[TRADES] = changed
-    out[TURNOVER] = np.int64(np.rint(traded * scales[TURNOVER]))
-    out[HOLDINGS] = holdings
 
 
 @device

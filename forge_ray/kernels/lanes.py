@@ -27,7 +27,8 @@ WIDTH = 16
 """Branches side by side."""
 TILE = 8
 """Words of decisions whose vectors are in use at a time."""
-ALL_LANES = (1 << WIDTH) - 1
+ROOM = TILE * 64 + 8
+"""For something per decision of a tile, written eight at a time."""
 
 
 @kernel("in u8[:,:,:], out i8[:,:], out u8[:,:], out i8[:]")
@@ -91,52 +92,92 @@ def add_exchanges(
     A tile of decisions is done for all branches before the next one, so that its vectors stay in the nearest cache and
     take the place of those of the tile before. references, exchanges, tiles : as `find_exchanges` leaves them.
     class_bits : (n_classes, 1 + n_words) decisions of
-    each class, packed as those of planes. logs : (n, n_pairs), written where a pair occurs.
+    each class, packed as those of planes. logs : (n_pairs, 64 · n_words), written where a pair occurs.
     sums : (n_branches, n_classes, N_LANES) zeros. The others: as in `simulate`.
     """
     market = Market(
         ratio, carries, cost, cash, cash_like, benchmark, scales, units, rebalance_of, starts, columns, weights
     )  # fmt: skip
     was, held = work_space(starts), work_space(starts)
-    n_classes, n_words, n_pairs = class_bits.shape[0], class_bits.shape[1] - 1, logs.shape[1]
+    n_classes, n_words, n_pairs = class_bits.shape[0], class_bits.shape[1] - 1, logs.shape[0]
     slot_of = np.empty((TILE * 64, n_pairs), np.int32)
     vectors, used = np.empty((1 + slot_of.size, N_LANES), np.int64), np.empty(1, np.int64)
-    plus, minus = np.empty(2 * TILE * 64, np.int64), np.empty(2 * TILE * 64, np.int64)
+    found, plus, minus = np.zeros(ROOM, np.int64), np.empty(2 * ROOM, np.int64), np.empty(2 * ROOM, np.int64)
     for tile in range((n_words - 1) // TILE + 1):
         begin, end = tile * TILE, min(tile * TILE + TILE, n_words)
-        table = Table(slot_of, logs[begin * 64 : end * 64], vectors, used)
+        table = Table(slot_of, logs.T[begin * 64 : end * 64], vectors, used)
         slot_of[:], used[0] = 0, 1
         for b in range(planes.shape[0]):
             if tiles[b] >> tile & 1 == 0:
                 continue
             beside, across, corner = references[b, 0], references[b, 1], references[b, 2]
             for c in range(n_classes):
-                n_plus, n_minus = 0, 0
-                for w in range(begin, end):
-                    todo = exchanges[b, w] & class_bits[c, w + 1]
-                    while todo != NONE:
-                        j = np.uint64(v.trailing_zeros(todo))
-                        todo &= todo - ONE
-                        u = ((w - begin) << 6) + np.int64(j)
-                        pair = pair_at(planes, b, w + 1, j)
-                        if slot_of[u, pair] == 0:
-                            compute(market, rows, paths, first + begin * 64, table, u, pair, planes.shape[1], was, held)
-                        plus[n_plus] = slot_of[u, pair]
-                        n_plus += 1
-                        if b == 0:
-                            continue
-                        # Those that tell a branch have been here for this tile, so their vectors are known.
-                        minus[n_minus] = slot_of[u, pair_at(planes, beside, w + 1, j)]
-                        n_minus += 1
-                        if across != corner:
-                            minus[n_minus] = slot_of[u, pair_at(planes, across, w + 1, j)]
-                            plus[n_plus] = slot_of[u, pair_at(planes, corner, w + 1, j)]
-                            n_minus, n_plus = n_minus + 1, n_plus + 1
-                if n_plus > 0:
-                    add_and_subtract(vectors, plus[:n_plus], minus[:n_minus], sums, (b * n_classes + c) * N_LANES)
+                n = bits_of(exchanges, b, class_bits, c, begin, end, found)
+                if n == 0:
+                    continue
+                if find_slots(planes, b, begin, found, n, slot_of, plus, 0) == 0:
+                    for k in range(n):
+                        if plus[k] == 0:
+                            u = found[k]
+                            plus[k] = compute(
+                                market, rows, paths, first + begin * 64, table, u, pair_at(planes, b, begin, u),
+                                planes.shape[1], was, held,
+                            )  # fmt: skip
+                n_plus, n_minus = n, 0
+                if b > 0:
+                    # Those that tell a branch have been here for this tile, so their vectors are known.
+                    find_slots(planes, beside, begin, found, n, slot_of, minus, 0)
+                    n_minus = n
+                    if across != corner:
+                        find_slots(planes, across, begin, found, n, slot_of, minus, n)
+                        find_slots(planes, corner, begin, found, n, slot_of, plus, n)
+                        n_plus, n_minus = 2 * n, 2 * n
+                add_and_subtract(vectors, plus[:n_plus], minus[:n_minus], sums, (b * n_classes + c) * N_LANES)
     for b in range(1, planes.shape[0]):
         for c in range(n_classes):
             add_references(references[b], sums, b, c)
+
+
+@device
+def bits_of(exchanges, b, class_bits, c, begin, end, out):
+    """Write the decisions of some words, counted from the first, on which a branch is to be exchanged and that are of a
+    class; how many. Four a word are written whether or not there are as many, which spares a guess per bit."""
+    n = 0
+    for w in range(begin, end):
+        left, k = exchanges[b, w] & class_bits[c, w + 1], n
+        n += v.bit_count(left)
+        for _ in range(4):
+            out[k] = ((w - begin) << 6) + (v.trailing_zeros(left) & 63)
+            left &= left - ONE
+            k += 1
+        while left != NONE:
+            out[k] = ((w - begin) << 6) + v.trailing_zeros(left)
+            left &= left - ONE
+            k += 1
+    return n
+
+
+@device
+def find_slots(planes, b, begin, decisions, n, slot_of, out, at):
+    """Write the rows of the vectors of branch b at n decisions of a tile, 0 where one is not known, from index `at` on,
+    eight at a time; the least of them."""
+    n_planes, n_words, n_pairs = planes.shape[1], planes.shape[2], slot_of.shape[1]
+    one, six, last = v.splat8(np.int64(1)), v.splat8(np.int64(6)), v.splat8(np.int64(63))
+    least = v.splat8(slot_of.shape[0] * n_pairs)
+    for k in range(0, n, 8):
+        u = v.load8(decisions, k)
+        before = v.add(u, last)
+        slot = v.shifted_up(u, v.splat8(2 * n_planes))
+        for p in range(n_planes):
+            start = (b * n_planes + p) * n_words + begin
+            is_in = v.shifted_down(v.gather(planes, start + 1, v.shifted_down(u, six)), v.both(u, last))
+            was_in = v.shifted_down(v.gather(planes, start, v.shifted_down(before, six)), v.both(before, last))
+            slot = v.add(slot, v.shifted_up(v.both(is_in, one), v.splat8(p)))
+            slot = v.add(slot, v.shifted_up(v.both(was_in, one), v.splat8(n_planes + p)))
+        rows = v.gather(slot_of, 0, slot)
+        v.store(out, at + k, rows)
+        least = v.smaller(least, rows)
+    return v.least(least)
 
 
 @device
@@ -161,14 +202,12 @@ def add_references(references, sums, b, c):
 
 
 @device
-def pair_at(planes, b, w, j):
-    """Pair of branch b at bit j of word w."""
-    n_planes, pair = planes.shape[1], 0
+def pair_at(planes, b, begin, u):
+    """Pair of branch b at decision u of a tile that begins at a word."""
+    n_planes, pair, before = planes.shape[1], 0, u + 63
     for p in range(n_planes):
-        word = planes[b, p, w]
-        pair |= np.int64((word >> j) & ONE) << p
-        before = word << ONE | planes[b, p, w - 1] >> np.uint64(63)
-        pair |= np.int64((before >> j) & ONE) << (n_planes + p)
+        pair |= np.int64((planes[b, p, begin + 1 + (u >> 6)] >> np.uint64(u & 63)) & ONE) << p
+        pair |= np.int64((planes[b, p, begin + (before >> 6)] >> np.uint64(before & 63)) & ONE) << (n_planes + p)
     return pair
 
 
@@ -179,19 +218,19 @@ def scan_drawdowns(planes, which, quiet, first, runs, class_in_segment, searched
     """Append some decisions of the m branches `which` to their states per segment, the first m of `segments`.
 
     planes, first, runs, class_in_segment, searched, segments, stops : as in `simulate`. quiet : (n_sleeves,
-    1 + n_words) bits of the decisions on which staying in a sleeve moves no equity. logs : of the `Table`, known for
-    every pair that occurs.
+    1 + n_words) bits of the decisions on which staying in a sleeve moves no equity. logs : as
+    `add_exchanges` leaves them.
     """
     n_planes, n_words, n_segments = planes.shape[1], planes.shape[2], class_in_segment.shape[1]
     now = np.zeros(n_words * n_planes * WIDTH, np.uint64)
     before = np.zeros_like(now)
     apart, todo = np.zeros(n_words, np.uint64), np.zeros(n_words, np.uint64)
-    state = np.zeros(3 * n_segments * WIDTH, np.int64)
-    zero = v.splat16(np.int64(0))
+    state, firsts = np.zeros(3 * n_segments * WIDTH, np.int64), np.empty(64, np.int64)
+    zero, decisions = v.splat16(np.int64(0)), v.load8(np.arange(8), 0)
     for block in range(0, which.shape[0], WIDTH):
-        put_side_by_side(planes, which, block, now, before)
-        mark(now, before, quiet, n_planes, apart, todo)
+        put_side_by_side(planes, which, block, quiet, now, before, apart, todo)
         put_state(segments, block, state)
+        known = 0
         for run in range(runs.shape[0]):
             begin, end, c = runs[run, 0] - first, runs[run, 1] - first, runs[run, 2]
             equity, peak, low, drawdown = zero, zero, zero, zero
@@ -204,37 +243,29 @@ def scan_drawdowns(planes, which, quiet, first, runs, class_in_segment, searched
                     left &= ALL << np.uint64(begin - start)
                 if end - start < 64:
                     left &= (ONE << np.uint64(end - start)) - ONE
+                at = w * n_planes * WIDTH
+                if w != known and left & ~apart[w] != NONE:
+                    known = w
+                    put_first_logs(now, before, at, n_planes, logs, start, decisions, firsts)
                 while left != NONE:
                     j = v.trailing_zeros(left)
                     left &= left - ONE
-                    u = start + j
-                    at = w * n_planes * WIDTH
                     if (apart[w] >> np.uint64(j)) & ONE == NONE:
-                        pair = 0
-                        for p in range(n_planes):
-                            pair |= np.int64((now[at + p * WIDTH] >> np.uint64(j)) & ONE) << p
-                            pair |= np.int64((before[at + p * WIDTH] >> np.uint64(j)) & ONE) << (n_planes + p)
-                        total += logs[u, pair]
+                        total += firsts[j]
                         highest, lowest = max(highest, total), min(lowest, total)
                         fall = max(fall, highest - total)
                         is_common = True
                         continue
                     if is_common:
-                        drawdown = v.larger(drawdown, v.splat16(fall))
-                        drawdown = v.larger(drawdown, v.subtract(peak, v.add(equity, v.splat16(lowest))))
-                        peak = v.larger(peak, v.add(equity, v.splat16(highest)))
-                        low = v.smaller(low, v.add(equity, v.splat16(lowest)))
-                        equity = v.add(equity, v.splat16(total))
+                        equity, peak, low, drawdown = appended(
+                            equity, peak, low, drawdown, total, highest, lowest, fall
+                        )
                         total, highest, lowest, fall = 0, 0, 0, 0
                         is_common = False
-                    equity = v.add(equity, own_logs(now, before, at, n_planes, j, logs[u]))
+                    equity = v.add(equity, own_logs(now, before, at, n_planes, j, logs, start + j))
                     peak, low = v.larger(peak, equity), v.smaller(low, equity)
                     drawdown = v.larger(drawdown, v.subtract(peak, equity))
-            drawdown = v.larger(drawdown, v.splat16(fall))
-            drawdown = v.larger(drawdown, v.subtract(peak, v.add(equity, v.splat16(lowest))))
-            peak = v.larger(peak, v.add(equity, v.splat16(highest)))
-            low = v.smaller(low, v.add(equity, v.splat16(lowest)))
-            equity = v.add(equity, v.splat16(total))
+            equity, peak, low, drawdown = appended(equity, peak, low, drawdown, total, highest, lowest, fall)
             for s in range(n_segments):
                 if class_in_segment[c, s]:
                     at = 3 * s * WIDTH
@@ -248,6 +279,15 @@ def scan_drawdowns(planes, which, quiet, first, runs, class_in_segment, searched
                 if left == 0:
                     break
         take_state(state, block, which.shape[0], segments)
+
+
+@device
+def appended(equity, peak, low, drawdown, total, highest, lowest, fall):
+    """What sixteen branches come to after a stretch that is common to them."""
+    trough = v.add(equity, v.splat16(lowest))
+    drawdown = v.larger(v.larger(drawdown, v.splat16(fall)), v.subtract(peak, trough))
+    peak = v.larger(peak, v.add(equity, v.splat16(highest)))
+    return v.add(equity, v.splat16(total)), peak, v.smaller(low, trough), drawdown
 
 
 @device
@@ -265,62 +305,71 @@ def judge_lanes(run, state, searched, block, n, stops):
 
 
 @device
-def own_logs(now, before, at, n_planes, j, logs):
-    """The log of each branch's own pair."""
-    if n_planes == 1:
-        is_now, was = v.has_bit(v.load16(now, at), j), v.has_bit(v.load16(before, at), j)
-        entered = v.select(is_now, v.splat16(logs[1]), v.splat16(logs[0]))
-        stayed = v.select(is_now, v.splat16(logs[3]), v.splat16(logs[2]))
-        return v.select(was, stayed, entered)
-    pairs = v.splat16(np.int64(0))
+def put_first_logs(now, before, at, n_planes, logs, start, decisions, out):
+    """The logs of the first of sixteen branches at the 64 decisions of a word. decisions : 0 to 7."""
+    n = logs.shape[1]
+    for k in range(0, 64, 8):
+        own = v.splat8(np.int64(0))
+        for p in range(n_planes):
+            is_now, was = (
+                v.flags8(now[at + p * WIDTH] >> np.uint64(k)),
+                v.flags8(before[at + p * WIDTH] >> np.uint64(k)),
+            )
+            own = v.select(is_now, v.add(own, v.splat8(n << p)), own)
+            own = v.select(was, v.add(own, v.splat8(n << (n_planes + p))), own)
+        v.store(out, k, v.gather(logs, start + k, v.add(own, decisions)))
+
+
+@device
+def own_logs(now, before, at, n_planes, j, logs, u):
+    """The log of each branch's own pair at a decision, bit j of a word."""
+    n, own = logs.shape[1], v.splat16(np.int64(0))
     for p in range(n_planes):
         at_p = at + p * WIDTH
-        pairs = v.select(v.has_bit(v.load16(now, at_p), j), v.add(pairs, v.splat16(np.int64(1 << p))), pairs)
-        weight = v.splat16(np.int64(1 << (n_planes + p)))
-        pairs = v.select(v.has_bit(v.load16(before, at_p), j), v.add(pairs, weight), pairs)
-    pair = v.element(pairs, np.int64(0))
-    found = v.splat16(logs[pair])
-    rest = ALL_LANES & ~v.bitmap(v.equal(pairs, v.splat16(pair)))
-    while rest != 0:
-        pair = v.element(pairs, v.trailing_zeros(np.uint64(rest)))
-        own = v.equal(pairs, v.splat16(pair))
-        found = v.select(own, v.splat16(logs[pair]), found)
-        rest &= ~v.bitmap(own)
-    return found
+        own = v.select(v.has_bit(v.load16(now, at_p), j), v.add(own, v.splat16(n << p)), own)
+        own = v.select(v.has_bit(v.load16(before, at_p), j), v.add(own, v.splat16(n << (n_planes + p))), own)
+    return v.gather(logs, u, own)
 
 
 @device
-def put_side_by_side(planes, which, block, now, before):
-    """The words of sixteen branches next to each other, per word and plane; the last branch fills what is left."""
-    n_planes = planes.shape[1]
+def put_side_by_side(planes, which, block, quiet, now, before, apart, todo):
+    """The words of sixteen branches next to each other, per word and plane; the last branch fills what is left.
+
+    before : words of the decisions before. apart, todo : bits of the decisions on which not all branches have the same
+    pair, and of those that are not quiet. Word 0 is the end of what came before.
+    """
+    n_planes, n_words, starts = planes.shape[1], planes.shape[2], np.empty(WIDTH, np.int64)
     for lane in range(WIDTH):
-        b = which[min(block + lane, which.shape[0] - 1)]
-        for p in range(n_planes):
-            carry = NONE
-            for w in range(planes.shape[2]):
-                word, at = planes[b, p, w], (w * n_planes + p) * WIDTH + lane
-                now[at], before[at] = word, word << ONE | carry
-                carry = word >> np.uint64(63)
-
-
-@device
-def mark(now, before, quiet, n_planes, apart, todo):
-    """Bits of the decisions on which not all branches have the same pair, and of those that are not quiet."""
-    for w in range(apart.shape[0]):
-        differs, at = NONE, w * n_planes * WIDTH
+        starts[lane] = which[min(block + lane, which.shape[0] - 1)] * n_planes * n_words
+    branches = v.load16(starts, 0)
+    for p in range(n_planes):
+        v.store(now, p * WIDTH, v.gather(planes, p * n_words, branches))
+    for w in range(1, n_words):
+        differs, at = v.splat16(np.int64(0)), w * n_planes * WIDTH
         for p in range(n_planes):
             first = at + p * WIDTH
-            for lane in range(first, first + WIDTH):
-                differs |= (now[lane] ^ now[first]) | (before[lane] ^ before[first])
-        rests = NONE
-        for k in range(quiet.shape[0]):
-            stays = quiet[k, w]
+            words = v.gather(planes, p * n_words + w, branches)
+            last = v.carried(words, v.load16(now, first - n_planes * WIDTH))
+            v.store(now, first, words)
+            v.store(before, first, last)
+            differs = v.either(differs, v.xor(words, v.splat16(now[first])))
+            differs = v.either(differs, v.xor(last, v.splat16(before[first])))
+        apart[w] = v.any_of(differs)
+        todo[w] = apart[w] | ~resting(now, before, at, n_planes, quiet, w)
+
+
+@device
+def resting(now, before, at, n_planes, quiet, w):
+    """Bits of the decisions on which the first of sixteen branches stays in a sleeve that is quiet."""
+    rests = NONE
+    for k in range(quiet.shape[0]):
+        stays = quiet[k, w]
+        if stays != NONE:
             for p in range(n_planes):
-                inside = now[at + p * WIDTH] & before[at + p * WIDTH]
-                outside = ~(now[at + p * WIDTH] | before[at + p * WIDTH])
-                stays &= inside if k >> p & 1 else outside
+                is_in, was_in = now[at + p * WIDTH], before[at + p * WIDTH]
+                stays &= is_in & was_in if k >> p & 1 else ~(is_in | was_in)
             rests |= stays
-        apart[w], todo[w] = differs, ~(rests & ~differs)
+    return rests
 
 
 @device

@@ -104,10 +104,13 @@ def _carried(builder: Any, words: Any, last: Any) -> Any:
     return builder.or_(builder.shl(words, by[0]), builder.lshr(last, by[1]))
 
 
-def _total(builder: Any, a: Any) -> Any:
-    function = ir.FunctionType(_I64, [a.type])
-    name = f"llvm.vector.reduce.add.v{a.type.count}i64"
-    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [a])
+def _reduced(name: str) -> Callable:
+    def emit(builder: Any, a: Any) -> Any:
+        function = ir.FunctionType(_I64, [a.type])
+        full = f"llvm.vector.reduce.{name}.v{a.type.count}i64"
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, full), [a])
+
+    return emit
 
 
 def _is_zero(builder: Any, a: Any) -> Any:
@@ -124,9 +127,15 @@ subtract = _operation(_same, 2, lambda builder, a, b: builder.sub(a, b), np.subt
 xor = _operation(_same, 2, lambda builder, a, b: builder.xor(a, b), np.bitwise_xor)
 either = _operation(_same, 2, lambda builder, a, b: builder.or_(a, b), np.bitwise_or)
 both = _operation(_same, 2, lambda builder, a, b: builder.and_(a, b), np.bitwise_and)
+shifted_down = _operation(
+    _same,
+    2,
+    lambda builder, a, n: builder.lshr(a, n),
+    lambda a, n: (a.view(np.uint64) >> n.view(np.uint64)).view(np.int64),
+)
+shifted_up = _operation(_same, 2, lambda builder, a, n: builder.shl(a, n), np.left_shift)
 larger = _operation(_same, 2, _call("smax"), np.maximum)
 smaller = _operation(_same, 2, _call("smin"), np.minimum)
-equal = _operation(_flags, 2, lambda builder, a, b: builder.icmp_signed("==", a, b), np.equal)
 has_bit = _operation(_flags, 2, _has_bit, lambda words, j: (words.view(np.uint64) >> np.uint64(j)) & np.uint64(1) == 1)
 select = _operation(_same, 3, lambda builder, flags, a, b: builder.select(flags, a, b), np.where)
 carried = _operation(_same, 2, _carried, lambda words, last: words << 1 | (last < 0))
@@ -135,12 +144,17 @@ bit_counts = _operation(
     _same, 1, _call("ctpop"), lambda words: np.bitwise_count(words.view(np.uint64)).astype(np.int64)
 )
 is_zero = _operation(lambda _: types.boolean, 1, _is_zero, lambda a: not a.any())
-total = _operation(_integer, 1, _total, lambda a: int(a.sum()))
-bitmap = _operation(_integer, 1, _bitmap, lambda flags: int(sum(1 << k for k in np.flatnonzero(flags))))
-element = _operation(_integer, 2, lambda builder, a, k: builder.extract_element(a, k), lambda a, k: int(a[int(k)]))
+total = _operation(_integer, 1, _reduced("add"), lambda a: int(a.sum()))
+least = _operation(_integer, 1, _reduced("smin"), lambda a: int(a.min()))
+any_of = _operation(lambda _: types.uint64, 1, _reduced("or"), lambda a: np.bitwise_or.reduce(a).view(np.uint64))
+"""The bits that any lane has."""
 trailing_zeros = _operation(
-    _integer, 1, _call("cttz", ir.Constant(ir.IntType(1), 1)), lambda word: (int(word) & -int(word)).bit_length() - 1
+    _integer,
+    1,
+    _call("cttz", ir.Constant(ir.IntType(1), 0)),
+    lambda word: (int(word) & -int(word)).bit_length() - 1 if word else 64,
 )
+"""64 of zero."""
 bit_count = _operation(_integer, 1, _call("ctpop"), lambda word: (int(word) % 2**64).bit_count())
 
 
@@ -187,6 +201,32 @@ def _load_some(typing, array, index, n):
     return kind(array, types.int64, types.int64), generate
 
 
+@intrinsic
+def _gather(typing, array, index, offsets):
+    def generate(context, builder, signature, a):
+        llvm, width = a[2].type, a[2].type.count
+        bits = signature.args[0].dtype.bitwidth
+        element, found = ir.IntType(bits), ir.VectorType(ir.IntType(bits), width)
+        first = builder.ptrtoint(_address(context, builder, a[0], signature.args[0], a[1], element), _I64)
+        bytes_on = builder.mul(a[2], ir.Constant(llvm, [bits // 8] * width))
+        at = builder.inttoptr(
+            builder.add(_splat(builder, llvm, first), bytes_on), ir.VectorType(element.as_pointer(), width)
+        )
+        mask = ir.Constant(ir.VectorType(ir.IntType(1), width), [1] * width)
+        arguments = [at, ir.Constant(_I32, bits // 8), mask, ir.Constant(found, [0] * width)]
+        function = ir.FunctionType(found, [x.type for x in arguments])
+        name = f"llvm.masked.gather.v{width}i{bits}.v{width}p0"
+        values = builder.call(cgutils.get_or_insert_function(builder.module, function, name), arguments)
+        return values if bits == 64 else builder.sext(values, llvm)
+
+    return offsets(array, types.int64, offsets), generate
+
+
+def _plain_gather(array: np.ndarray, index: int, offsets: np.ndarray) -> np.ndarray:
+    found = array.reshape(-1)[index + offsets]
+    return found.view(np.int64) if found.dtype.itemsize == 8 else found.astype(np.int64)
+
+
 def _plain_load_some(array: np.ndarray, index: int, n: int) -> np.ndarray:
     out = np.zeros(8, np.int64)
     n = max(0, min(n, 8))
@@ -207,9 +247,17 @@ def _plain_store(array: np.ndarray, index: int, vector: np.ndarray) -> None:
     array.reshape(-1)[index : index + len(vector)] = vector
 
 
+flags8 = _operation(
+    lambda _: _FLAGS[8], 1,
+    lambda builder, word: builder.bitcast(builder.trunc(word, ir.IntType(8)), _FLAGS[8].llvm),
+    lambda word: (int(word) & 255) >> np.arange(8) & 1 == 1,
+)  # fmt: skip
+"""The lowest eight bits of a word."""
 splat8, splat16 = _splat_of(8), _splat_of(16)
 load8, load16 = _load_of(8), _load_of(16)
 load_some8: Any = _plain_load_some if _CONFIG.DISABLE_JIT else _load_some
 """The first n of eight, zeros for the others."""
+gather: Any = _plain_gather if _CONFIG.DISABLE_JIT else _gather
+"""Elements at `index` and some offsets on, one for each lane."""
 store: Any = _plain_store if _CONFIG.DISABLE_JIT else _store
 """Index into the elements of a C-contiguous array, whatever its shape."""
