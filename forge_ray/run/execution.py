@@ -51,10 +51,11 @@ from forge_ray.run.interrupts import Interrupts
 from forge_ray.store import LocalStore, Part, SqliteSink, write_payload
 from forge_ray.sweep import ENGINE_VERSION, Sweep, resolved
 
-MIN_BLOCKS = 64
 MAX_BLOCK = 16_384
 SMALLEST_BLOCK = {Kernel.LANES: 2_048, Kernel.SCALAR: 256, Kernel.PATCH: 256, Kernel.PATH: 16}
 """Branches that are worth what a block costs by itself: a message, a file, a transaction."""
+MIN_BLOCKS = {Kernel.LANES: 16, Kernel.SCALAR: 64, Kernel.PATCH: 64, Kernel.PATH: 64}
+"""Few for lanes, as each block computes the vectors of its groups anew."""
 BYTES_PER_ROW = 8 * (len(METRIC_COLUMNS) + 8)
 EULER_GAMMA = 0.5772156649015329
 BRANCH_CACHE_BYTES = 64 * 2**20
@@ -239,7 +240,7 @@ def execute(
 
 def block_size_for(bound: BoundPlan) -> int:
     """`MIN_BLOCKS` blocks where the space allows, each worth its while, none larger than `MAX_BLOCK` branches."""
-    return min(MAX_BLOCK, max(SMALLEST_BLOCK[bound.kernel], bound.plan.space.size // MIN_BLOCKS))
+    return min(MAX_BLOCK, max(SMALLEST_BLOCK[bound.kernel], bound.plan.space.size // MIN_BLOCKS[bound.kernel]))
 
 
 def check_capacity(prepared: Prepared, out: str | Path) -> None:
