@@ -52,7 +52,7 @@ from forge_ray.store import LocalStore, Part, SqliteSink, write_payload
 from forge_ray.sweep import ENGINE_VERSION, Sweep, resolved
 
 MAX_BLOCK = 16_384
-SMALLEST_BLOCK = {Kernel.LANES: 2_048, Kernel.SCALAR: 256, Kernel.PATCH: 256, Kernel.PATH: 16}
+SMALLEST_BLOCK = {Kernel.LANES: 4_096, Kernel.SCALAR: 256, Kernel.PATCH: 256, Kernel.PATH: 16}
 """Branches that are worth what a block costs by itself: a message, a file, a transaction."""
 MIN_BLOCKS = {Kernel.LANES: 16, Kernel.SCALAR: 64, Kernel.PATCH: 64, Kernel.PATH: 64}
 """Few for lanes, as each block computes the vectors of its groups anew."""
