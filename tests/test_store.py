@@ -896,6 +896,19 @@ def test_driver_that_slept_through_a_take_over_commits_nothing(at):
     assert pa.concat_tables(store.scan()).equals(ALL_ROWS)
 
 
+def test_driver_that_stopped_in_the_middle_of_a_commit_has_to_be_ended_which_is_said(at, monkeypatch):
+    monkeypatch.setattr("forge_ray.store.catalogue.BUSY_SECONDS", 0.2)
+    with _drive(at.root, "committing", "3", "SIGSTOP") as driver:
+        _wait_until_stopped(driver)
+        with pytest.raises(StoreLockedError, match=rf"locked: process {driver.pid} on \S+ stopped .* end it and run"):
+            at.open(take_over=True)
+        driver.kill()
+    store = at.open()
+    assert list(store.missing()) == BLOCKS[2:]
+    at.fill(store, list(store.missing()))
+    assert pa.concat_tables(store.scan()).equals(ALL_ROWS)
+
+
 def test_driver_script_visits_every_stage(at, capfd):
     store_driver.main(str(at.root))
     said = Counter(capfd.readouterr().out.split())

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from forge_ray.errors import CorruptPartError, DiskError, StoreError
+from forge_ray.errors import CorruptPartError, DiskError, StoreError, StoreLockedError
 from forge_ray.store.disk import free_bytes
 from forge_ray.store.receipts import Part, Receipt
 
@@ -283,7 +283,7 @@ def refused_by_sqlite(path: Path, error: sqlite3.Error, remedy: str) -> StoreErr
     """Somebody else at work, the disk, or else a file that is not what this program wrote."""
     kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if kind in _BUSY:
-        return StoreError(f"{path}: {error}")
+        return StoreLockedError(f"{path}: {error}")
     if kind in _DISK:
         return DiskError(f"{path}: {error}; {free_bytes(path)}")
     return CorruptPartError(str(path), str(error), remedy)

@@ -14,14 +14,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from forge_ray.errors import CorruptPartError, IncompleteRunError, NondeterminismError, StoreError, shown
+from forge_ray.errors import (
+    CorruptPartError,
+    IncompleteRunError,
+    NondeterminismError,
+    StoreError,
+    StoreLockedError,
+    shown,
+)
 from forge_ray.store.catalogue import Catalogue, Header
 from forge_ray.store.disk import make_folder, remove, rewrite
 from forge_ray.store.encode import block_of, encode, is_part, locate
@@ -65,11 +72,12 @@ class LocalStore(StoredRun):
         """The run in a folder under its lock, with a new epoch. Nothing is removed unless the catalogue is sound."""
         make_folder(path / ROWS)
         with ExitStack() as held:
-            held.enter_context(closing(RunLock(path / "lock", take_over=take_over)))
-            catalogue = held.enter_context(closing(Catalogue(path / CATALOGUE, readonly=False)))
-            header = prepare(catalogue)
-            catalogue.blocks()
-            catalogue.raise_epoch()
+            lock = held.enter_context(closing(RunLock(path / "lock", take_over=take_over)))
+            with _naming(lock.replaced):
+                catalogue = held.enter_context(closing(Catalogue(path / CATALOGUE, readonly=False)))
+                header = prepare(catalogue)
+                catalogue.blocks()
+                catalogue.raise_epoch()
             store = cls(path, catalogue, header, held.pop_all())
         try:
             store.collect_orphans()
@@ -172,6 +180,18 @@ class LocalStore(StoredRun):
         for part in (part for part in parts if is_part(part.path)):
             with suppress(OSError):  # what is committed is committed; a file that stays is an orphan, collected later
                 locate(self.path, part.path).unlink()
+
+
+@contextmanager
+def _naming(replaced: str) -> Iterator[None]:
+    """Whoever was taken over may hold the catalogue itself, which nobody can take from a process that lives."""
+    try:
+        yield
+    except StoreLockedError as error:
+        if not replaced:
+            raise
+        text = f"{error}: {replaced} stopped in the middle of a commit; end it and run the same command again"
+        raise StoreLockedError(text) from error
 
 
 def _ready(path: Path, catalogue: Catalogue, wanted: Header, spec: bytes) -> Header:

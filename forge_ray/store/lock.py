@@ -31,11 +31,14 @@ class Holder(NamedTuple):
 
 
 class RunLock:
-    """Held from construction to `close`. Raises `StoreLockedError` naming pid and host of the holder."""
+    """Held from construction to `close`. Raises `StoreLockedError` naming pid and host of the holder.
+
+    replaced : the process that was taken over, "" if none was.
+    """
 
     def __init__(self, path: Path, *, take_over: bool = False):
         try:
-            self._file = _acquire(path, take_over)
+            self._file, self.replaced = _acquire(path, take_over)
         except OSError as error:
             raise refused(path, "lock", error) from error
 
@@ -44,7 +47,9 @@ class RunLock:
         os.close(self._file)
 
 
-def _acquire(path: Path, take_over: bool) -> int:
+def _acquire(path: Path, take_over: bool) -> tuple[int, str]:
+    """The locked file, and who was replaced."""
+    replaced = ""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -54,14 +59,14 @@ def _acquire(path: Path, take_over: bool) -> int:
             os.close(file)
             if not take_over:
                 raise StoreLockedError(_refusal(path, holder)) from error
-            take_over = False
+            take_over, replaced = False, holder or "another process"
             path.unlink(missing_ok=True)
             continue
         except OSError:
             os.close(file)
             raise
         if _is_current(file, path):
-            return _signed(file)
+            return _signed(file), replaced
         os.close(file)
 
 
