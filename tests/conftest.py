@@ -1,7 +1,9 @@
-"""Campaigns: fault tests with as many rounds as a promise needs, and what they hit.
+"""Campaigns: fault tests with as many rounds as a promise needs, and what they hit. Which tests may run side by side.
 
 ``python -m pytest --campaign tests/test_store.py -k kill`` runs the rounds of a campaign, without the option those that
 fit into every test run. At the end each such test says in one line where its faults landed.
+
+With ``-n 2`` a file is done by one process; those that start Ray are all done by the same one, and first.
 """
 
 from __future__ import annotations
@@ -12,15 +14,21 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-LANDED = pytest.StashKey[dict[str, Counter[str]]]()
+LANDED = "landed"
+STARTS_RAY = {f"test_{name}" for name in (
+    "cluster_access", "driver_faults", "elastic", "faults", "notebook", "pool", "ray", "soak", "submit",
+)}  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--campaign", action="store_true", help="fault tests with all their rounds, for hours")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[LANDED] = {}
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in STARTS_RAY)
+    for item in items:
+        name = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("ray" if name in STARTS_RAY else name))
 
 
 @pytest.fixture(autouse=True)
@@ -45,10 +53,12 @@ def landed(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
     counts = Counter[str]()
     yield counts
     assert counts.total(), "no fault landed"
-    request.config.stash[LANDED][request.node.nodeid] = counts
+    told = ", ".join(f"{name} {n:,}" for name, n in counts.items())
+    request.node.user_properties.append((LANDED, f"{request.node.name}: {told}"))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for test, counts in config.stash[LANDED].items():
-        told = ", ".join(f"{name} {n:,}" for name, n in counts.items())
-        terminalreporter.write_line(f"{test.rpartition('::')[2]}: {told}")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.getreports(""):
+        for name, told in report.user_properties:
+            if name == LANDED and report.when == "teardown":
+                terminalreporter.write_line(told)
