@@ -28,8 +28,9 @@ from forge_ray.engine import BoundPlan, Cache, evaluate, simulation
 from forge_ray.engine.bind import Kernel, kernel_of
 from forge_ray.engine.sleeves import Sleeves
 from forge_ray.errors import InputError
-from forge_ray.kernels import lanes
-from forge_ray.kernels.lanes import TILE, WIDTH
+from forge_ray.kernels import exchanges
+from forge_ray.kernels.exchanges import TILE
+from forge_ray.kernels.lanes import WIDTH
 from forge_ray.kernels.transitions import Table
 
 SEEDS = range(150)
@@ -257,7 +258,7 @@ def times_forgotten(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_branches_are_told_by_one_other_or_by_three(monkeypatch: pytest.MonkeyPatch):
     """By three only where that leaves less than half to exchange; exchanged is what does not cancel out."""
     told = Counter[int]()
-    find = lanes.find_exchanges
+    find = exchanges.find_exchanges
 
     def checked(planes: np.ndarray, references: np.ndarray, exchanges: np.ndarray, tiles: np.ndarray) -> None:
         given = references.copy()
@@ -277,7 +278,7 @@ def test_branches_are_told_by_one_other_or_by_three(monkeypatch: pytest.MonkeyPa
             told[3 if by_three else 1] += 1
 
     known = list(spaces())
-    monkeypatch.setattr(lanes, "find_exchanges", checked)
+    monkeypatch.setattr(exchanges, "find_exchanges", checked)
     for _, space in known:
         rows_of(replace(space.bound, kernel=Kernel.LANES))
     assert min(told[1], told[3]) > 100, told

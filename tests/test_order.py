@@ -81,7 +81,7 @@ def test_rows_do_not_depend_on_the_order(bound: BoundPlan, monkeypatch: pytest.M
     inner = bound.plan.residuals[0].inner
     assert len(inner) == 3
     for axes in itertools.permutations(inner):
-        monkeypatch.setattr("forge_ray.engine.block.axes_by_change", lambda *_, axes=axes: axes)
+        monkeypatch.setattr(order, "axes_by_change", lambda *_, axes=axes: axes)
         assert exact(evaluate(bound, 0, bound.plan.space.size, Cache(CACHE))).equals(expected), axes
 
 

@@ -20,7 +20,7 @@ from forge_ray.cluster.local import LocalExecutor
 from forge_ray.data import Panel, as_date, parse_split
 from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Cache, Kernel, bind, branch_bars, evaluate, holdings, simulation
 from forge_ray.errors import DataError
-from forge_ray.kernels import lanes
+from forge_ray.kernels import exchanges
 from forge_ray.kernels.bits import n_words
 from forge_ray.plan import Execution, Plan, Prune, Requirement, compile_plan
 from forge_ray.run import Run, execute, prepare
@@ -343,14 +343,14 @@ def test_the_scalar_kernel_computes_no_vector_after_all_have_stopped(monkeypatch
 
 def test_lanes_go_on_with_those_that_are_left(monkeypatch: pytest.MonkeyPatch):
     done: list[int] = []
-    add = lanes.add_exchanges.function
+    add = exchanges.add_exchanges.function
 
     def counting(*arguments):
         done.append(arguments[15].shape[0] * arguments[20].shape[1])
         return original(*arguments)
 
-    original = lanes.add_exchanges
-    monkeypatch.setattr(lanes, "add_exchanges", counting)
+    original = exchanges.add_exchanges
+    monkeypatch.setattr(exchanges, "add_exchanges", counting)
     assert [add.__code__.co_varnames[k] for k in (15, 20)] == ["planes", "logs"]
     visited = {}
     for prune in (False, True):

@@ -28,7 +28,7 @@ from forge_ray.engine.holdings import missed_counts
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
 from forge_ray.engine.known import KnownOutcomes, recalled
 from forge_ray.engine.neighbours import Neighbours
-from forge_ray.engine.order import axes_by_change, in_steps
+from forge_ray.engine.order import side_by_side
 from forge_ray.engine.outcomes import Outcomes, finalized, joined, not_evaluated, not_simulated
 from forge_ray.engine.planes import Planes, planes_of
 from forge_ray.engine.rows import Part, rows_of
@@ -39,6 +39,7 @@ from forge_ray.engine.values import Evaluator
 from forge_ray.kernels import (
     accounting,
     bits,
+    exchanges,
     finalize,
     holdings,
     lanes,
@@ -114,8 +115,8 @@ def _evaluate_term(
         values = _values(bound, term, digits[members[0]], residual.outer)
         sleeves = _sleeves(bound, evaluator, residual, values)
         with stage("planes"):
-            axes = axes_by_change(bound, evaluator, term, residual, values, digits[members])
-            members = members[in_steps(digits[members][:, [term.axes.index(a) for a in axes]])]
+            order, axes = side_by_side(bound, evaluator, term, residual, values, digits[members])
+            members = members[order]
             planes = planes_of(bound, evaluator, term, residual, values, digits[members], axes)
         parts.append((members, _outcomes(bound, evaluator, sleeves, planes, known)))
     return joined(len(digits), parts)
@@ -202,7 +203,7 @@ def kernels_of(bound: BoundPlan) -> tuple[str, ...]:
 
 _SIMULATION: dict[Kernel, tuple[compiling.Kernel, ...]] = {
     Kernel.SCALAR: (simulate.simulate,),
-    Kernel.LANES: (lanes.find_exchanges, lanes.add_exchanges, lanes.scan_drawdowns),
+    Kernel.LANES: (exchanges.find_exchanges, exchanges.add_exchanges, lanes.scan_drawdowns),
     Kernel.PATCH: (simulate.simulate, transitions.follow, patch.summarize, patch.simulate_patches),
     Kernel.PATH: (path_dependent.simulate_path,),
 }

@@ -24,14 +24,22 @@ BYTES = 256
 """Of a short tuple of numbers."""
 
 
+def side_by_side(
+    bound: BoundPlan, evaluator: Evaluator, term: Term, residual: Residual, values: Values, digits: np.ndarray
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The order of the branches of a group, as indices, and the inner axes, the fastest one last.
+
+    values : of the group, by axis index. digits : (n_branches, n_axes of the term) value indices.
+    """
+    axes = axes_by_change(bound, evaluator, term, residual, values, digits)
+    return in_steps(digits[:, [term.axes.index(a) for a in axes]]), axes
+
+
 def axes_by_change(
     bound: BoundPlan, evaluator: Evaluator, term: Term, residual: Residual, values: Values, digits: np.ndarray
 ) -> tuple[int, ...]:
     """The inner axes of a group, from the one whose steps change most to the one whose steps change least; first of all
-    those of which the branches have one value.
-
-    values : of the group, by axis index. digits : (n_branches, n_axes of the term) value indices.
-    """
+    those of which the branches have one value. Arguments as in `side_by_side`."""
     if bound.kernel is not Kernel.LANES or len(residual.inner) < 2:
         return residual.inner
     changed = evaluator.cache.get(

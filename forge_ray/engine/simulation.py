@@ -20,7 +20,7 @@ from forge_ray.engine.distinct import distinct_rows
 from forge_ray.engine.outcomes import paths_of
 from forge_ray.engine.planes import Planes
 from forge_ray.engine.sleeves import USUAL_PAIRS, Sleeves
-from forge_ray.kernels import bits, lanes, path_dependent
+from forge_ray.kernels import bits, exchanges, lanes, path_dependent
 from forge_ray.kernels import simulate as scalar
 from forge_ray.kernels.accounting import N_LANES
 from forge_ray.kernels.transitions import Table
@@ -106,20 +106,20 @@ def _exchanged(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(n_branches, n_classes, N_LANES) sums of decisions [first, last), and (n_pairs, 64 · n_words) logs there of those
     pairs that occur. within : the planes there."""
-    references, n_tiles = _references(planes.places), -(-(within.shape[2] - 1) // lanes.TILE)
-    exchanges, tiles = np.empty((len(planes), n_tiles * lanes.TILE), np.uint64), np.empty(len(planes), np.int64)
-    lanes.find_exchanges(within, references, exchanges, tiles)
+    references, n_tiles = _references(planes.places), -(-(within.shape[2] - 1) // exchanges.TILE)
+    found, tiles = np.empty((len(planes), n_tiles * exchanges.TILE), np.uint64), np.empty(len(planes), np.int64)
+    exchanges.find_exchanges(within, references, found, tiles)
     logs = np.empty((4**sleeves.n_planes, bits.n_words(last - first) * 64), np.int64)
     sums = np.zeros((len(planes), len(bound.class_in_segment), N_LANES), np.int64)
     is_of_class = bound.class_of[first:last] == np.arange(sums.shape[1])[:, None]
     class_bits = bits.pack_decisions(is_of_class, 0, last - first)
-    lanes.add_exchanges(*sleeves.at(first), within, references, exchanges, tiles, class_bits, logs, sums)
+    exchanges.add_exchanges(*sleeves.at(first), within, references, found, tiles, class_bits, logs, sums)
     return sums, logs
 
 
 def _references(places: np.ndarray) -> np.ndarray:
-    """(n, 3) candidates of `lanes.find_exchanges`: the branch before, the one at the same place of the line before, and
-    there the one at the place of the branch before."""
+    """(n, 3) candidates of `exchanges.find_exchanges`: the branch before, the one at the same place of the line before,
+    and there the one at the place of the branch before."""
     line, place = places.T
     before = np.maximum(np.arange(len(places)) - 1, 0)
     index = np.full((line.max() + 2, place.max() + 1), -1)

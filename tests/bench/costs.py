@@ -27,6 +27,7 @@ from thresholds import Thresholds
 from trees import Neighbours, Nested
 
 from forge_ray.engine import BoundPlan, Cache, Evaluator, Kernel, costs, evaluate, kernels_of, warm_kernels
+from forge_ray.engine.order import side_by_side
 from forge_ray.engine.planes import Planes, planes_of
 from forge_ray.engine.simulation import simulated
 from forge_ray.engine.sleeves import build_sleeves, vectors_along
@@ -81,8 +82,9 @@ def of_simulation(bound: BoundPlan) -> dict[str, float]:
     evaluator = Evaluator(plan, bound.panel, Cache(2**30))
     allocations = [evaluator.allocation(cofactor, {}) for cofactor in residual.cofactors]
     digits = plan.space.digits(term, np.arange(N_BRANCHES))
-    planes = planes_of(bound, evaluator, term, residual, {}, digits)
-    few = planes_of(bound, evaluator, term, residual, {}, digits[: N_BRANCHES // 16])
+    order, axes = side_by_side(bound, evaluator, term, residual, {}, digits)
+    planes = planes_of(bound, evaluator, term, residual, {}, digits[order], axes)
+    few = planes_of(bound, evaluator, term, residual, {}, digits[: N_BRANCHES // 16], axes)
     sleeves = build_sleeves(bound, allocations)
 
     def within(some: Planes) -> None:
