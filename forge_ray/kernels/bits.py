@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from forge_ray.kernels import vectors as v
 from forge_ray.kernels.compile import device, kernel
 
 ONE, NONE, ALL = np.uint64(1), np.uint64(0), np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -242,31 +243,34 @@ def residual_planes(operations, planes, bits, rows, is_first, n_registers, out):
     in full. Word 0 ends with the sleeve before the first decision; before the very first one that is the sleeve itself.
     """
     n = bits.shape[2]
-    registers, lead = np.zeros((n_registers, n), np.uint64), out.shape[2] - n
+    width, lead = -(-n // 8) * 8, out.shape[2] - n
+    registers = np.zeros((n_registers, width), np.uint64)
     for b in range(rows.shape[0]):
         for o in range(operations.shape[0]):
-            code, target = operations[o, 0], operations[o, 1]
+            code, target = operations[o, 0], operations[o, 1] * width
             x, y = operations[o, 2], operations[o, 3]
-            if code == LOAD_TRUE:
-                for w in range(n):
-                    registers[target, w] = bits[rows[b, x], 0, w]
-            elif code == LOAD_FALSE:
-                for w in range(n):
-                    registers[target, w] = bits[rows[b, x], 1, w]
-            elif code == AND:
-                for w in range(n):
-                    registers[target, w] = registers[x, w] & registers[y, w]
-            elif code == OR:
-                for w in range(n):
-                    registers[target, w] = registers[x, w] | registers[y, w]
-            elif code == NOR:
-                for w in range(n):
-                    registers[target, w] = ~(registers[x, w] | registers[y, w])
+            if code in (LOAD_TRUE, LOAD_FALSE):
+                row = (2 * rows[b, x] + (code == LOAD_FALSE)) * n
+                for w in range(0, n, 8):
+                    v.store(registers, target + w, v.load_some8(bits, row + w, n - w))
             else:
-                for w in range(n):
-                    registers[target, w] = ALL
+                for w in range(0, width, 8):
+                    left, right = v.load8(registers, x * width + w), v.load8(registers, y * width + w)
+                    v.store(registers, target + w, joined(code, left, right))
         for p in range(planes.shape[0]):
             for w in range(n):
                 out[b, p, lead + w] = registers[planes[p], w]
             if is_first:
                 out[b, p, 0] = out[b, p, 1] << np.uint64(63)
+
+
+@device
+def joined(code, left, right):
+    """What an operation that loads nothing makes of eight words."""
+    if code == AND:
+        return v.both(left, right)
+    if code == OR:
+        return v.either(left, right)
+    if code == NOR:
+        return v.xor(v.either(left, right), v.splat8(np.int64(-1)))
+    return v.splat8(np.int64(-1))
