@@ -13,7 +13,8 @@ from random_trees import random_prices
 
 from forge_ray.engine import Cache, Evaluator, evaluate, order
 from forge_ray.engine.bind import BoundPlan, Kernel
-from forge_ray.engine.planes import planes_of
+from forge_ray.engine.planes import _places, planes_of
+from forge_ray.engine.simulation import _references
 
 CACHE = 2**26
 AXES = {"low": [20, 35, 50, 65, 80], "trend": [100, 101, 102, 103], "n": [2, 3, 5, 9]}
@@ -88,3 +89,22 @@ def test_rows_do_not_depend_on_the_order(bound: BoundPlan, monkeypatch: pytest.M
 def digits_of(bound: BoundPlan) -> np.ndarray:
     term = bound.plan.space.terms[0]
     return bound.plan.space.digits(term, np.arange(term.size))
+
+
+@pytest.mark.parametrize("radices", [(5,), (4, 6), (3, 4, 5), (3, 7, 2)])
+def test_branches_nearby_are_found_by_their_places(radices: tuple[int, ...]):
+    """Of the branches that are there, in whatever part of a space, and however wide an axis is."""
+    n_found, rng, scale = 0, np.random.default_rng(len(radices)), 10**9
+    for _ in range(50):
+        digits = np.unique(rng.integers(0, radices, (60, len(radices))), axis=0)
+        inner = digits[order.in_steps(digits)] * scale
+        places = [tuple(row) for row in _places(inner).tolist()]
+        index = {place: b for b, place in enumerate(places)}
+        for b, (line, place) in enumerate(places):
+            before = max(b - 1, 0)
+            across, corner = index.get((line - 1, place)), index.get((line - 1, places[before][1]))
+            is_told = places[before][0] == line and across is not None and corner is not None
+            expected = [before, across, corner] if is_told else [before] * 3
+            assert _references(_places(inner))[b].tolist() == expected
+            n_found += is_told
+    assert len(radices) == 1 or n_found > 100

@@ -121,11 +121,17 @@ def _references(places: np.ndarray) -> np.ndarray:
     """(n, 3) candidates of `exchanges.find_exchanges`: the branch before, the one at the same place of the line before,
     and there the one at the place of the branch before."""
     line, place = places.T
-    before = np.maximum(np.arange(len(places)) - 1, 0)
-    index = np.full((line.max() + 2, place.max() + 1), -1)
-    index[line + 1, place] = np.arange(len(places))
-    across, corner = index[line, place], index[line, place[before]]
-    is_there = (line[before] == line) & (across >= 0) & (corner >= 0)
+    n, width = len(places), place.max() + 1
+    before, codes = np.maximum(np.arange(n) - 1, 0), line * width + place
+    order = np.argsort(codes, kind="stable")
+
+    def at(wanted: np.ndarray) -> np.ndarray:
+        """The branch with a code, n where there is none."""
+        found = order[np.minimum(np.searchsorted(codes, wanted, sorter=order), n - 1)]
+        return np.where(codes[found] == wanted, found, n)
+
+    across, corner = at(codes - width), at((line - 1) * width + place[before])
+    is_there = (line[before] == line) & (across < n) & (corner < n)
     return np.stack([before, np.where(is_there, across, before), np.where(is_there, corner, before)], axis=1)
 
 
