@@ -15,7 +15,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-SECONDS = float(os.environ.get("FORGE_RAY_FUZZ_SECONDS", "60"))
+SECONDS = float(os.environ.get("FORGE_RAY_FUZZ_SECONDS", "30"))
 """For all fuzz tests together."""
 
 EXAMPLES_PER_ROUND = 50

@@ -1,6 +1,6 @@
 """Whatever comes in: it is read, and means the same when it is written and read again, or it is refused helpfully.
 
-`FORGE_RAY_FUZZ_SECONDS` is the time of all tests here together, 60 seconds without it. ``-rP`` shows how many examples
+`FORGE_RAY_FUZZ_SECONDS` is the time of all tests here together, 30 seconds without it. ``-rP`` shows how many examples
 ran.
 """
 
