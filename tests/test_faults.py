@@ -103,6 +103,16 @@ def test_the_first_death_only_halves_a_block():
     assert len(Charges().died(block, Cause.TIMEOUT)) == PIECES, "that it hangs is no chance"
 
 
+def test_a_branch_that_died_alone_is_tried_again_at_the_end():
+    charges = Charges()
+    first, *_ = charges.died(Work(0, PIECES, "1", ""), Cause.TIMEOUT)
+    assert (first.lo, first.hi, first.is_last) == (0, 1, False)
+    (again,) = charges.died(first, Cause.CRASHED)
+    assert again == replace(first, is_last=True)
+    assert charges.died(again, Cause.CRASHED) == []
+    assert charges.suspects[0].lost == {0: "crashed"}
+
+
 def test_the_loss_of_a_node_is_charged_to_nobody():
     charges, block = Charges(), Work(0, 100, "1", "")
     for _ in range(1000):
@@ -331,8 +341,10 @@ def check_poisoned(got: pl.DataFrame, clean: pl.DataFrame, statuses: dict[int, s
 
 
 def test_poison_branches_are_found_and_the_others_are_as_ever(
-    cluster: Cluster, rounds: Rounds, landed: Counter[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+    cluster: Cluster, rounds: Rounds, landed: Counter[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+):  # fmt: skip
+    """They are accused at the end, when whatever else killed workers has had time to stop."""
     n = rounds(3, 20)
     prepared = prepare(parse_job(SMALL if n == 3 else LARGE))
     rng = random.Random(n)
@@ -341,8 +353,14 @@ def test_poison_branches_are_found_and_the_others_are_as_ever(
     statuses = {b: "timeout" if kind == "loop" else "crashed" for b, kind in poison.items()}
     expected = clean(prepared, tmp_path / "clean")
     plant(monkeypatch, poison)
-    executor = executor_on(cluster, block_seconds=5 if n == 3 else 20)
-    result = execute(prepared, executor, tmp_path, block_size=PIECES if n == 3 else None)
+    executor, before = executor_on(cluster, block_seconds=5 if n == 3 else 20), list[int]()
+
+    def look(progress: Progress) -> None:
+        if not any("is left out" in record.getMessage() for record in caplog.records):
+            before.append(progress.branches)
+
+    result = execute(prepared, executor, tmp_path, block_size=PIECES if n == 3 else None, on_progress=look)
+    assert max(before) > (0.9 if n == 3 else 0.5) * len(expected)
     check_poisoned(rows(Path(result.path)), expected, statuses)
     assert (result.branches, result.computed) == (len(expected),) * 2
     assert {"crashed": result.crashed, "timeout": result.timeout} == Counter(statuses.values())

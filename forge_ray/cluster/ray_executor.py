@@ -112,9 +112,10 @@ class _Dispatch:
 
     pending : calls in flight. lost : the question whether a worker has died, with what it worked on and the error of
     that, None if it was killed for it. arriving : the last call that an actor begins with, with the actor and all of
-    them. returned : to be done before anything else. is_all_given : whether every block has had a worker. in_vain : how
-    many workers died since something was done, see `MAX_IN_VAIN`. staffed : when there was a worker, for the last time;
-    looked : when the crew looked for room. grace : seconds that it may take until there is a worker.
+    them. returned : to be done before anything else, last : after everything else. is_all_given : whether every block
+    has had a worker. in_vain : how many workers died since something was done, see `MAX_IN_VAIN`. staffed : when there
+    was a worker, for the last time; looked : when the crew looked for room. grace : seconds that it may take until
+    there is a worker.
     """
 
     def __init__(self, executor: RayExecutor, bound: BoundPlan, blocks: Iterator[Work]):
@@ -125,7 +126,7 @@ class _Dispatch:
         self.pending: dict[ray.ObjectRef, tuple[Worker, Work]] = {}
         self.lost: dict[ray.ObjectRef, tuple[Worker, Work, Exception | None]] = {}
         self.arriving: dict[ray.ObjectRef, tuple[Any, list[ray.ObjectRef]]] = {}
-        self.returned: deque[Work] = deque()
+        self.returned, self.last = deque[Work](), deque[Work]()
         self.charges, self.patience = Charges(), Patience(bound, executor.block_seconds)
         self.n_attempts, self.in_vain, self.pieces, self.losses = 0, 0, 1, Losses()
         self.is_all_given = False
@@ -141,7 +142,7 @@ class _Dispatch:
         try:
             for actor in self.crew.gather():
                 self._begin(actor)
-            while self.pending or self.lost or self.returned:
+            while self.pending or self.lost or self.returned or self.last:
                 yield from self._next_event()
                 self._fill()
         finally:
@@ -173,6 +174,8 @@ class _Dispatch:
 
     def _next(self) -> Work | None:
         work = self.returned.popleft() if self.returned else next(self.blocks, None)
+        if work is None and self.last:
+            work = self.last.popleft()
         self.is_all_given = work is None
         return work
 
@@ -215,7 +218,8 @@ class _Dispatch:
         """Put blocks and probes back, under new names."""
         for work in works:
             self.n_attempts += 1
-            self.returned.append(replace(work, attempt=f"{work.attempt.split('.')[0]}.{self.n_attempts}"))
+            queue = self.last if work.is_last else self.returned
+            queue.append(replace(work, attempt=f"{work.attempt.split('.')[0]}.{self.n_attempts}"))
 
     # ---------------------------------------------------------------- workers that are lost
 
@@ -279,7 +283,7 @@ class _Dispatch:
 
     def _recruit(self) -> None:
         """Let the crew follow the cluster, while there is something left for others to do."""
-        is_all_given = self.is_all_given and not self.returned
+        is_all_given = self.is_all_given and not self.returned and not self.last
         if is_all_given or time.monotonic() - self.looked < LOOK_SECONDS:
             return
         is_first, self.looked = self.looked == -math.inf, time.monotonic()

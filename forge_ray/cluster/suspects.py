@@ -5,8 +5,9 @@
 2. A suspect is cut into `PIECES` probes: ranges that a worker evaluates to return nothing but how long it took. Wide
    pieces, since a death costs seconds and a probe milliseconds.
 3. A probe that survives clears its branches. One that dies is cut in the same way.
-4. A branch whose probe died `MAX_DEATHS` times is lost, with how the last one died as its status. Of memory that ran
-   out on the whole node none is accused: it may be somebody else's.
+4. A branch whose probe died is probed again at the end of the run: whatever else may be killing workers has had time
+   to stop. At the `MAX_DEATHS`-th death it is lost, with how the last one died as its status. Of memory that ran out on
+   the whole node none is accused: it may be somebody else's.
 5. Without a probe left, the block is done without the lost branches, in as many pieces.
 
 Probes go wide before deep: if not one has survived where `PIECES` have died, it is not the branches' fault.
@@ -127,7 +128,7 @@ class Suspect:
             return self._cut(probe)
         if self.deaths[probe.lo, probe.hi] < MAX_DEATHS:
             self.n_open += 1
-            return [probe]
+            return [replace(probe, is_last=True)]
         self.lost[probe.lo] = cause.value
         return []
 

@@ -43,7 +43,8 @@ class Work:
 
     outcomes : the file of what paths came to in other runs, None where looking up would not pay. pieces : into which it
     is cut, with as small a part of the cache. lost : branches to leave out, with the status that their rows get.
-    suspect : of a probe (see `suspects`), the first branch of the block that it is a part of.
+    suspect : of a probe (see `suspects`), the first branch of the block that it is a part of. is_last : whether it is
+    begun only when there is nothing else to begin.
     """
 
     lo: int
@@ -54,6 +55,7 @@ class Work:
     pieces: int = 1
     lost: tuple[tuple[int, str], ...] = ()
     suspect: int | None = None
+    is_last: bool = False
 
     def __str__(self) -> str:
         return f"block [{self.lo}, {self.hi})"
