@@ -24,7 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--campaign", action="store_true", help="fault tests with all their rounds, for hours")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before xdist looks for the groups."""
     items.sort(key=lambda item: item.path.stem not in STARTS_RAY)
     for item in items:
         name = item.path.stem
