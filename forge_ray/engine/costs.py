@@ -27,17 +27,17 @@ class Costs:
     a symphony). Equities below that change are not in it.
     """
 
-    series_bar: float = 9.3
-    condition_bar: float = 1.4
-    vector_bar: float = 45.0
-    scan_bar: float = 8.3
-    lanes_bar: float = 1.8
-    held_bar: float = 190.0
-    operation_bar: float = 0.0075
-    branch: float = 1100.0
-    group: float = 1700000.0
-    block: float = 6400000.0
-    near_branch: float = 24000.0
+    series_bar: float = 12.8
+    condition_bar: float = 2.4
+    vector_bar: float = 79.0
+    scan_bar: float = 17.5
+    lanes_bar: float = 1.1
+    held_bar: float = 280.0
+    operation_bar: float = 0.0115
+    branch: float = 5600.0
+    group: float = 3600000.0
+    block: float = 10800000.0
+    near_branch: float = 39000.0
     near_bar: float = 370.0
 
 
