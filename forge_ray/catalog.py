@@ -206,6 +206,9 @@ METRICS: tuple[Metric, ...] = (
 
 METRIC_BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 
+PARTS: tuple[str, ...] = ("max_drawdown", "win_rate", "time_in_market", "exposure")
+"""Fractions of a whole, so that none is above 1."""
+
 SEGMENTS: tuple[str, ...] = ("full", "is", "oos")
 
 CASH = "CASH"

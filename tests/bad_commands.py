@@ -1,7 +1,7 @@
 """Command lines that are refused, one a line, words before the command being settings of the environment.
 
 They run in a folder with a job of a space, a job and a tree of one branch, a text, an empty folder and two tables;
-{run} is a finished run of 24 branches.
+{run} is a finished run of 24 branches, {long} a name that no disk takes.
 """
 
 from __future__ import annotations
@@ -32,6 +32,14 @@ run job.json --local --workers two
 run job.json --local --workers 1.5
 run job.json --local --workers
 run job.json --local --out text.txt
+run job.json --local --address 127.0.0.1:6379 --allow-unauthenticated
+needle one.json --local --address auto
+run job.json --local --out {long}
+RAY_AUTH_TOKEN_PATH=text.txt/token run job.json
+RAY_AUTH_TOKEN_PATH=text.txt/token pool start
+top {long}
+status {long}
+status text.txt
 run job.json --local --sink mysql
 run job.json --local --sink ../x
 run job.json --local --set keep
@@ -169,7 +177,7 @@ def set_out(folder: Path, job: dict[str, Any]) -> None:
 
 def refused(command: str, run: str, folder: Path) -> list[str]:
     """What a command says against itself, line by line. It must end with 2, and print nothing on stdout."""
-    words = shlex.split(command.replace("{run}", run))
+    words = shlex.split(command.replace("{run}", run).replace("{long}", "x" * 300))
     n_settings = next(k for k, word in enumerate([*words, ""]) if not word.partition("=")[0].isupper())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
+
+from forge_ray import jsontext
 from random_trees import random_tree
 from test_bad_input import JOB, TREE
 from whole_trees import random_whole
-
-from forge_ray import jsontext
 
 ROOT = Path(__file__).parent.parent
 TICKERS = ("AAPL", "MSFT", "KO", "XOM")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
+from pathlib import Path
 
 import pytest
-from test_language_sweeps import SPACES
-from whole_trees import random_whole
 
 from forge_ray.errors import InputError
 from forge_ray.sweep import parse_job
 from forge_ray.tree import Atom, atoms_of, fill, parse_tree, places_of
 from forge_ray.tree.nodes import Placeholder, node_fields
 from forge_ray.tree.phrases import condition_phrase, normal_phrase
+from test_language_sweeps import SPACES
+from whole_trees import random_whole
 
 
 def gate(name: str, *conditions: dict, then: object = (), other: object = ()) -> dict:
@@ -148,9 +151,16 @@ def swept(**axes: object) -> dict[str, set[str]]:
         ("RSI(*,10)", "RSI(TQQQ,10)", True), ("RSI(*,10)", "RSI(TQQQ,10) > 79", False), ("*", "anything", True),
         ("a*a", "a", False), ("a*a", "aa", True), ("a*b*c", "aXbYc", True), ("a*bc*c", "abc", False), ("", "", True),
         ("*79", "RSI(TQQQ,10) > 79", True), ("R.I*", "RSI(A,1)", False), ("*" * 5_000 + "z", "a" * 5_000, False),
+        ("a*" * 16 + "z", "a" * 50_000, False), ("**a", "ba", True),
+        ("RSI(*,10)*", "RSI(A,20) > SMA(B,10)", False), ("RSI(*) > *", "RSI(A,20) > SMA(B,10)", True),
+        ("*SMA(*,10)", "RSI(A,20) > SMA(B,10)", True), ("*(*,10)", "RSI(A,20) > SMA(B,10)", True),
+        ("*(*,20)", "RSI(A,20) > SMA(B,10)", False), ("RSI(*,10)", "RSI(A,20) > SMA(B,10)", False),
+        ("RSI(*10)", "RSI(any of A (B) C,10)", True), ("RSI*", "RSI(A,20) > SMA(B,10)", True),
+        ("RSI(*", "RSI(A,20)", False), ("*)", "RSI(A,20)", False),
+        ("*(A,5) > *(A,9)", "x(A,5) > y(A,5) > z(A,9)", True),
     ],
 )  # fmt: skip
-def test_a_star_stands_for_anything(pattern: str, text: str, reads: bool):
+def test_a_star_stands_for_anything_with_its_parentheses_in_pairs(pattern: str, text: str, reads: bool):
     atom = Atom("series", text, 1, {"window": ("n.window",)}, {"window": 1})
     began = time.process_time()
     try:
@@ -158,6 +168,22 @@ def test_a_star_stands_for_anything(pattern: str, text: str, reads: bool):
     except ValueError:
         assert not reads
     assert time.process_time() - began < 1.0
+
+
+def test_a_series_with_any_ticker_reaches_no_window_but_its_own():
+    """Of every tree that comes with the package: the windows that ``NAME(*,w)`` reaches are w."""
+    reached = 0
+    for file in sorted((Path(__file__).parent.parent / "jobs" / "trees").glob("*.json")):
+        tree = parse_tree(json.loads(file.read_text()))
+        atoms = atoms_of(tree)
+        held = {f"{node.id}.{name}": value for node in tree.nodes for name, value in node_fields(node)}
+        for atom in atoms:
+            if atom.kind == "series" and "window" in atom.places:
+                pattern = re.sub(r"\(.*,", "(*,", atom.text)
+                found = {held.get(path) for path in places_of(atoms, pattern, "window")}
+                assert found == {atom.values["window"]}, (file.name, pattern)
+                reached += 1
+    assert reached > 400
 
 
 def test_an_axis_moves_every_paste_of_an_atom():

@@ -23,12 +23,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 import test_data_load
 from bad_commands import COMMANDS, refused, set_out
 from bad_data import DATA_FILES, FRAME, FRAMES, MAPPINGS, DataFile, write_data_file
 from bad_trees import ABSENT, BAD_TREES
 from bad_trees import JOB as JOB_OF_ALL_KINDS
-
 from forge_ray import jsontext
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.data import load
@@ -329,7 +329,7 @@ JOBS = [
         ("data.clean", "'sorted'", "did you mean 'sort'", "drop_invalid"),
     ),
     Row("clean is a number", ("data", "clean"), 1, ("data.clean", "list of policies", "1")),
-    Row("benchmark is a list", ("benchmark",), ["SPX"], ("benchmark: expected a string", "['SPX']")),
+    Row("benchmark is a list", ("benchmark",), ["SPX"], ("benchmark: expected the name of a ticker", "['SPX']")),
     Row("axes is a list", ("axes",), [], ("axes: expected an object", "[]")),
     Row("axis without use", ("axes", "spare"), "1..3", ("axes.spare", "not used", "$spare")),
     Row(
@@ -542,6 +542,12 @@ JOBS = [
         ("require.is.max_drawdown", "35 on a fraction", '"35%" or 0.35'),
     ),
     Row(
+        "requirement 2 on a share of the whole",
+        ("require",),
+        {"is.max_drawdown": 2, "is.time_in_market": 3, "is.volatility": 2},
+        ("require.is.max_drawdown", '2 on a fraction; write "2%" or 0.02', "require.is.time_in_market"),
+    ),
+    Row(
         "bare requirement 35 on a fraction",
         ("require",),
         {"is.max_drawdown": 35},
@@ -570,7 +576,20 @@ JOBS = [
         JOB | {"require": {"oos.max_drawdown": "<= 35%"}, "prune": True},
         ("prune: no requirement", "is.max_drawdown <= …, is.time_in_market, is.trades"),
     ),
-    Row("prune without a split", (), JOB | {"split": "none", "prune": True}, ("prune", "full.max_drawdown <= …")),
+    Row(
+        "prune without a split",
+        (),
+        JOB | {"split": "none", "prune": True, "require": {"full.sharpe": 1}},
+        ("prune", "full.max_drawdown <= …"),
+    ),
+    Row("benchmark is empty", ("benchmark",), "", ("benchmark: expected the name of a ticker, or null", "got ''")),
+    Row("requirement out of sample without a split", ("split",), "none", ("require.is.max_drawdown", "allowed: full")),
+    Row(
+        "requirement on beta without a benchmark",
+        (),
+        JOB | {"benchmark": None, "require": {"is.beta": 1, "oos.treynor": 0.1}},
+        ("require.is.beta: beta is measured against a benchmark", "require.oos.treynor"),
+    ),
     Row(
         "prune by a least drawdown",
         (),
@@ -716,6 +735,7 @@ def tree_files(place: Place, *files: str) -> object:
     write(place, "good.json", json.dumps(TREE))
     write(place, "bad.json", json.dumps(with_value(TREE, (*DIP, "window"), 0)))
     write(place, "cut.json", "{")
+    write(place, "null.json", "null")
     return parse_job(WITHOUT_TREE | {"trees": list(files)}, folder=place.folder)
 
 
@@ -747,6 +767,11 @@ FILES = [
         "trees: one listed twice",
         lambda place: tree_files(place, "good.json", "good.json"),
         ("trees: 'good.json' is listed 2 times",),
+    ),
+    Case(
+        "trees: one is null",
+        lambda place: tree_files(place, "good.json", "null.json"),
+        ("null.json: expected a node", "None"),
     ),
 ]
 

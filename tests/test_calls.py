@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 
-import naive
 import pytest
-from harness import bound_of, held_weights
-from random_trees import random_prices, random_tree
 
+import naive
 from forge_ray.errors import InputError
 from forge_ray.sweep import JobError, parse_job
+from forge_ray.tree import calls as tree_calls
 from forge_ray.tree import expand, parse_tree, read_tree, to_json, tree_hash
 from forge_ray.tree.calls import read_calls
+from harness import bound_of, held_weights
+from random_trees import random_prices, random_tree
 
 TICKERS = ("AAA", "BBB", "CCC")
 
@@ -113,10 +114,11 @@ def test_mistakes_in_a_definition_are_reported_once_where_they_stand() -> None:
     assert found == ["calls.d.weight: expected a weight from 0 to 1e+15, got -1"]
 
 
-def test_a_hundred_levels_of_calls_that_double_are_refused_by_their_size() -> None:
+def test_a_hundred_levels_of_calls_that_double_are_refused_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree_calls, "MAX_NODES", 20_000)
     calls = {"c0": hold("p", "KO")}
     calls |= {f"c{k}": group("g", call("l", f"c{k - 1}"), call("r", f"c{k - 1}")) for k in range(1, 101)}
-    assert "nodes with its calls in place; allowed: 200,000" in messages(job(call("r", "c100"), calls))[0]
+    assert "nodes with its calls in place; allowed: 20,000" in messages(job(call("r", "c100"), calls))[0]
 
 
 def test_a_thousand_calls_in_a_row_are_put_in_place() -> None:

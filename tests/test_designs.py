@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import exact
-from test_language_equals_naive import bound_job
-from whole_trees import random_market, random_whole
 
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.engine import Cache, evaluate
@@ -18,6 +15,9 @@ from forge_ray.errors import InputError
 from forge_ray.run import Run, execute, prepare
 from forge_ray.sweep import parse_job
 from forge_ray.tree import Jitter, Neighbourhood, fill, parse_tree, to_json, tree_hash
+from harness import exact
+from test_language_equals_naive import bound_job
+from whole_trees import random_market, random_whole
 
 TICKERS = ("AAA", "BBB", "CCC", "DDD", "BIL")
 MODES = ("CC", "OO", "CO", "OC")
@@ -52,6 +52,13 @@ def test_windows_and_thresholds_around_the_written_ones():
         "ROC(AAPL,1) > 0: threshold": (-5.0, -2.5, 0.0, 2.5, 5.0),
     }
     assert space.size == 1 + 4 + 4 + 1 + 4
+
+
+def test_a_threshold_of_0_stays_where_its_metric_has_no_range():
+    tree = json.loads(json.dumps(DIP))
+    tree["conditions"][1]["metric"] = "custom:SLOPE"
+    job = {"data": "sample:us20", "tree": tree, "formulas": {"SLOPE": "close - sma(close, 5)"}, "design": AROUND}
+    assert [phrase.partition(":")[0] for phrase in parse_job(job).space.phrases] == ["RSI(AAPL,10) < 40"] * 2
 
 
 def test_branch_0_of_a_design_is_the_file():
@@ -171,3 +178,41 @@ def test_the_seed_is_part_of_what_a_sampled_run_is():
     assert identity(seed=1, sample=9) != identity(seed=2, sample=9)
     assert identity(seed=1) == identity(seed=2)
     assert len({identity(), identity(changes=2), identity(kind="jitter"), identity(sample=9)}) == 4
+
+
+BLEND = {
+    "id": "b", "kind": "scaling", "scaleMetric": "RSI", "scaleWindow": 10, "scaleTicker": "AAPL", "scaleFrom": 48,
+    "scaleTo": 52, "children": {"then": [{"id": "h", "kind": "position", "positions": ["AAPL"]}],
+                                "else": [{"id": "m", "kind": "position", "positions": ["MSFT"]}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "reach", "singles"), [(1, 3, 12), (2, 3, None), (1, 4, 14), (1, 5, 18)])
+def test_only_combinations_that_occur_are_judged(changes: int, reach: int, singles: int | None):
+    """The ends of a blend may meet in no branch; each can move by so much alone, but for where the other one is, or
+    both towards each other."""
+    job = {"data": "sample:us20", "tree": BLEND,
+           "design": {"kind": "neighbourhood", "changes": changes, "threshold": f"±{reach}"}}  # fmt: skip
+    if singles is None:
+        with pytest.raises(InputError, match="equals scaleFrom; a blend needs two ends"):
+            parse_job(job)
+    else:
+        assert parse_job(job).space.size == 1 + singles
+
+
+def test_what_contradicts_the_tree_alone_is_no_neighbour():
+    """A cross cannot last two days, nor can caps of 50 % on one child add up to all."""
+    cross = {"id": "c", "metric": "RSI", "window": 9, "ticker": "KO", "comparator": "crossAbove", "threshold": 50}
+    lasting = cross | {"id": "d", "comparator": "gt", "forDays": 3}
+    leaves = [{"id": name, "kind": "position", "positions": [name]} for name in ("AAPL", "KO", "MSFT")]
+    gate = {"id": "g", "kind": "indicator", "conditions": [cross, lasting],
+            "children": {"then": leaves[:1], "else": leaves[1:]}}  # fmt: skip
+    rank = {"id": "r", "kind": "function", "metric": "RSI", "window": 9, "rank": "top", "n": 2, "maxCap": 50,
+            "weighting": "inverse", "children": {"next": leaves}}  # fmt: skip
+    for tree, field, left in ((gate, "forDays", (2, 3, 4)), (rank, "n", (2, 3))):
+        for kind in ("neighbourhood", "jitter"):
+            job = {"data": "sample:us20", "tree": tree, "design": {"kind": kind, field: "±1"}}
+            assert [axis.values for axis in parse_job(job).space.axes] == [left]
+    job = {"data": "sample:us20", "tree": gate | {"conditions": [cross]}, "design": {"kind": "jitter", "forDays": "±1"}}
+    with pytest.raises(InputError, match="moves nothing: the tree has no number that forDays ±1 would change"):
+        parse_job(job)

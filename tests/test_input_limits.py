@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+
 from bad_data import FRAME
+from forge_ray import jsontext
+from forge_ray.cluster.local import LocalExecutor
+from forge_ray.data import load
+from forge_ray.errors import CapacityError, DataError, ForgeRayError, InputError
+from forge_ray.plan import Execution
+from forge_ray.run import Progress, Run, execute, explain, prepare
+from forge_ray.run.execution import BYTES_PER_ROW
+from forge_ray.sweep import parse_job
+from forge_ray.tree import parse_tree
+from runs import JOB as SEARCH
 from test_bad_input import (
     ABSENT,
     CLOSES,
@@ -28,14 +40,11 @@ from test_bad_input import (
     write_bars,
 )
 
-from forge_ray import jsontext
-from forge_ray.cluster.local import LocalExecutor
-from forge_ray.data import load
-from forge_ray.errors import CapacityError, DataError, ForgeRayError, InputError
-from forge_ray.plan import Execution
-from forge_ray.run import Run, execute, explain, prepare
-from forge_ray.sweep import parse_job
-from forge_ray.tree import parse_tree
+
+class Usage(NamedTuple):
+    """Of a disk, as far as it is asked for."""
+
+    free: int
 
 
 def message_of(call: Callable[[], object]) -> str:
@@ -218,6 +227,29 @@ def test_a_space_of_10_to_the_12_is_refused_with_its_count_and_leaves_nothing(tm
     message = message_of(lambda: execute(prepared, LocalExecutor(1, 2**26), tmp_path / "runs"))
     assert_says(message, ("space: 1,000,000,000,000 branches", "narrow the axes"))
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_are_there_need_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk: what is done is found again, what is begun goes on if the rest fits, starting over does not."""
+    prepared, executor, blocks = prepare(parse_job(SEARCH)), LocalExecutor(1, 2**26), []
+    size = prepared.bound.plan.space.size
+
+    def third(progress: Progress) -> None:
+        blocks.append(progress)
+        if len(blocks) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(prepared, executor, tmp_path, block_size=100, on_progress=third)
+    left = size - 300
+    for free, is_enough in ((left * BYTES_PER_ROW - 1, False), (left * BYTES_PER_ROW, True)):
+        monkeypatch.setattr("shutil.disk_usage", lambda place, free=free: Usage(free))
+        with nullcontext() if is_enough else pytest.raises(CapacityError, match=rf"^space: {left:,} branches need"):
+            execute(prepared, executor, tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: Usage(0))
+    assert execute(prepared, executor, tmp_path).computed == 0
+    with pytest.raises(CapacityError, match=rf"^space: {size:,} branches need"):
+        execute(prepared, executor, tmp_path, fresh=True)
 
 
 def test_a_space_of_10_to_the_12_is_planned_without_counting_it_out() -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
+
+from forge_ray.engine import Cache, Evaluator, decision_at, evaluate
+from forge_ray.engine.readiness import Readiness
+from forge_ray.errors import InputError
+from forge_ray.run import prepare
+from forge_ray.run.explanation import explain
+from forge_ray.sweep import parse_job
+from forge_ray.tree import fill, to_json
 from harness import exact
 from language_cases import INDEX, TICKERS
 from test_language_equals_naive import bound_job
 from whole_trees import random_market
-
-from forge_ray.engine import Cache, Evaluator, decision_at, evaluate
-from forge_ray.sweep import parse_job
-from forge_ray.tree import fill, to_json
 
 
 def hold(id: str, *tickers: str, **more: object) -> dict:
@@ -139,3 +144,91 @@ def test_the_work_of_nested_functions_does_not_double_with_each(prices: dict, mo
     monkeypatch.setattr(Evaluator, "_score", counted)
     Evaluator(bound.plan, bound.panel, Cache(2**26)).allocation(bound.plan.roots[0], {})
     assert len(scored) == depth - 1 + 4, "each function but the outermost, and the four leaves that differ"
+
+
+def ranked_by_equity(depth: int) -> dict:
+    node = hold("last", "AAA")
+    for k in range(depth):
+        node = {"id": f"f{k}", "kind": "function", "metric": "Price", "rank": "top", "n": 1, "of": "equity",
+                "children": {"next": [node, hold(f"h{k}", "BBB")]}}  # fmt: skip
+    return {"data": "sample:us20", "tree": node}
+
+
+def test_equities_nested_hundreds_of_levels_deep_are_bound_without_recursion(prices: dict):
+    assert bound_job(ranked_by_equity(520), prices, {}).start < 5
+
+
+def test_the_first_bar_of_an_equity_is_found_once(prices: dict, monkeypatch: pytest.MonkeyPatch):
+    """However deep it lies: what is around it asks for it, and does not look through it again."""
+    depth, found = 30, Counter[int]()
+    bound = bound_job(ranked_by_equity(depth), prices, {})
+    first_bar = Readiness._first_bar
+
+    def counted(readiness: Readiness, i: int) -> int:
+        found[i] += 1
+        return first_bar(readiness, i)
+
+    monkeypatch.setattr(Readiness, "_first_bar", counted)
+    Evaluator(bound.plan, bound.panel, Cache(2**26)).allocation(bound.plan.roots[0], {})
+    assert set(found.values()) == {1} and len(found) >= depth
+
+
+@pytest.mark.parametrize("written", ["Price", "custom:LOG"])
+def test_a_metric_that_takes_a_window_gets_no_place_without_one(written: str):
+    line = {"id": "c", "metric": written, "window": 14, "ticker": "AAPL", "comparator": "gt", "threshold": 50}
+    tree = {"id": "g", "kind": "indicator", "conditions": [line],
+            "children": {"then": [hold("a", "AAPL")], "else": [hold("b", "CASH")]}}  # fmt: skip
+    job = {"data": "sample:us20", "tree": tree, "formulas": {"LOG": "log(close)"}}
+    axis = {"paths": ["g.c.metric"], "values": ["MACD", "RSI"]}
+    with pytest.raises(InputError, match=r"g\.c\.metric: 'R.*' takes a window, and .* has none; write \"\$m\" there"):
+        parse_job(job | {"axes": {"m": axis}})
+    assert parse_job(job | {"axes": {"m": axis | {"values": ["MACD", "OBV ROC"][:1]}}}).space.size == 1
+    swept = tree | {"conditions": [line | {"metric": "$m"}]}
+    _, values = parse_job(job | {"tree": swept, "axes": {"m": ["Price", "RSI"]}}).space[1]
+    assert values == {"m": "Relative Strength Index"}
+
+
+def test_an_axis_over_two_fields_of_one_name_fits_both():
+    numbered = {"id": "count", "kind": "numbered",
+                "numbered": {"quantifier": "atLeast", "n": "$k", "items": [
+                    {"id": f"i{k}", "conditions": [rsi(f"c{k}", "AAPL", 40)]} for k in range(2)]},
+                "children": {"then": [hold("a", "AAPL")], "else": [hold("b", "MSFT")]}}  # fmt: skip
+    tree = {"id": "f", "kind": "function", "metric": "RSI", "window": 5, "rank": "top", "n": "$k",
+            "children": {"next": [numbered, hold("c", "KO")]}}  # fmt: skip
+    job = {"data": "sample:us20", "tree": tree}
+    with pytest.raises(InputError, match=r"axes\.k: value 0: f\.n = 0: expected an integer from 1"):
+        parse_job(job | {"axes": {"k": [0, 1]}})
+    assert parse_job(job | {"axes": {"k": [1, 2]}}).space.size == 2
+
+
+def test_a_clause_that_no_tree_can_hold_is_a_mistake():
+    def tree(axis: str) -> dict:
+        gate = {"conditions": [rsi("dip", "AAPL", 40, window=axis)]}
+        return GATE | gate | {"children": {"then": [hold("a", "AAPL")], "else": [hold("b", "KO")]}}
+
+    job = {"data": "sample:us20", "trees": {"one": tree("$n"), "two": tree("$m")}, "axes": {"n": [2, 3], "m": [4, 5]}}
+    with pytest.raises(InputError, match=r"where\[1\]: 'n < m' joins axes that no tree uses together"):
+        parse_job(job | {"where": ["n < 3", "n < m"]})
+    assert parse_job(job | {"where": ["n < 3"]}).space.admitted == 3
+
+
+def test_a_share_of_nothing_is_no_axis():
+    line = rsi("dip", "AAPL", 0.0)
+    job = {"data": "sample:us20", "tree": {**GATE, "conditions": [line], "children": {
+        "then": [hold("a", "AAPL")], "else": [hold("b", "KO")]}}}  # fmt: skip
+    axis = {"at": "RSI(AAPL,3) < 0", "threshold": "±20% by 5%"}
+    with pytest.raises(InputError, match=r"axes\.z: '±20% by 5%' is a share of 0, the value in the tree"):
+        parse_job(job | {"axes": {"z": axis}})
+    assert parse_job(job | {"axes": {"z": axis | {"threshold": "±2"}}}).space.size == 5
+
+
+def test_costs_of_what_is_never_held_are_a_warning():
+    tree = GATE | {"conditions": [rsi("dip", "KO", 40)], "children": {"then": [hold("a", "AAPL")], "else": []}}
+    job = {"data": "sample:us20", "tree": tree}
+    for named, n in (("APPL", 1), ("KO", 1), ("AAPL", 0)):
+        prepared = prepare(parse_job(job | {"execution": {"cost_bps": {"default": 5, named: 9}}}))
+        told = [text for text in explain(prepared, 1, 2**24)["warnings"] if "cost_bps" in text]
+        assert len(told) == n and all(f"execution.cost_bps.{named}: no branch holds it" in text for text in told)
+    assert "did you mean 'AAPL'" in " ".join(
+        explain(prepare(parse_job(job | {"execution": {"cost_bps": {"APPL": 9}}})), 1, 2**24)["warnings"]
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -99,29 +98,6 @@ def test_terms_tile_the_numbers(grid: Grid) -> None:
     assert all(grid.term_of(branch).tree == t for t, (lo, hi) in enumerate(edges) for branch in (lo, hi - 1))
     with pytest.raises(IndexError, match=f"allowed: 0 to {grid.size - 1:,}"):
         grid.term_of(grid.size)
-
-
-@given(grids(), st.integers(1, 40), st.integers(0, 2**32))
-def test_samples_are_seeded_sorted_distinct_and_admitted(grid: Grid, n: int, seed: int) -> None:
-    allowed = [branch for branch, (_, _, admitted) in enumerate(brute_force(grid)) if admitted]
-    sample = grid.sample(n, seed).tolist()
-    assert sample == sorted(set(sample))
-    assert set(sample) <= set(allowed)
-    assert len(sample) == min(n, len(allowed))
-    assert sample == grid.sample(n, seed).tolist()
-
-
-def test_samples_are_drawn_evenly() -> None:
-    grid = Grid(
-        (Axis("a", tuple(range(6))), Axis("b", tuple(range(5)))),
-        (frozenset("ab"), frozenset("a")),
-        (Where("a != 3 or b > 2", ("a", "b")),),
-    )
-    counts = Counter(int(branch) for seed in range(4_000) for branch in grid.sample(3, seed))
-    assert len(counts) == grid.admitted == 33
-    expected = 4_000 * 3 / 33
-    chi_square = sum((count - expected) ** 2 / expected for count in counts.values())
-    assert chi_square < 62.5  # 0.999 quantile with 32 degrees of freedom
 
 
 def test_sizes_are_exact_beyond_64_bits() -> None:

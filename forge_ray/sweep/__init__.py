@@ -1,7 +1,7 @@
 """What to search, on what, judged how: a job file becomes a `Sweep`."""
 
 from forge_ray.sweep.exact import resolved
-from forge_ray.sweep.job import parse_job, read_job, with_settings
+from forge_ray.sweep.job import located, parse_job, read_job, with_settings
 from forge_ray.sweep.specification import ENGINE_VERSION, KEEP, JobError, Source, Sweep
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "JobError",
     "Source",
     "Sweep",
+    "located",
     "parse_job",
     "read_job",
     "resolved",

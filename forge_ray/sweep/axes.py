@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice, product
 from typing import Any, NamedTuple
 
@@ -20,10 +21,14 @@ from forge_ray.errors import Problem, listed, shown, step, unknown, wrong
 from forge_ray.sweep.design import Design, Moved, read_design
 from forge_ray.sweep.exact import exact_crosses, none_admitted, require_thresholds
 from forge_ray.tree import (
+    Atom,
     Axis,
+    AxisValue,
     Grid,
+    Neighbourhood,
     Space,
     Tree,
+    Use,
     Where,
     address,
     atoms_of,
@@ -34,8 +39,8 @@ from forge_ray.tree import (
     uses,
 )
 from forge_ray.tree.checks import Check, checks_of
-from forge_ray.tree.domains import CUSTOM, Domain
-from forge_ray.tree.nodes import Value
+from forge_ray.tree.domains import CUSTOM, METRIC, Domain
+from forge_ray.tree.nodes import Placeholder, Value
 from forge_ray.tree.reader import LIST, Definitions, Reader, join_place
 
 MAX_PATH = 200
@@ -107,12 +112,14 @@ class SpaceReader:
             self.problems += missing
             return None
         else:
-            self.trees[0], moved = design.near(self.trees[0], self.definitions.formulas)
+            self.trees[0], moved = design.near(self.trees[0], self.definitions)
         self.problems += moved.problems
         if self.problems:
             return None
-        self.contradictions({axis.id: axis for axis in moved.axes}, ())
-        return None if self.problems else design.space(moved)
+        space = design.space(moved)
+        changes = space.most if isinstance(space, Neighbourhood) else None
+        self.contradictions({axis.id: axis for axis in moved.axes}, (), changes)
+        return None if self.problems else space
 
     def swept(self, axes: Mapping[str, object]) -> list[Axis]:
         specs = {name: self.spec(name, spec) for name, spec in axes.items()}
@@ -160,17 +167,20 @@ class SpaceReader:
             self.problem(place, f'expected "at" and one field, such as "threshold", got {listed(fields) or "none"}')
             return AxisSpec(None, values)
         found, refusals = [], []
-        for t, tree in enumerate(self.trees if self.are_whole else ()):
+        for t in range(len(self.trees) if self.are_whole else 0):
             try:
-                found += [
-                    (t, path) for path in places_of(atoms_of(tree, self.definitions.formulas), pattern, fields[0])
-                ]
+                found += [(t, path) for path in places_of(self.atoms[t], pattern, fields[0])]
             except ValueError as error:
                 refusals.append(str(error))
         if refusals and not found:
             self.problem(f"{place}.at", refusals[0])
             return AxisSpec(None, values)
         return AxisSpec(found, values)
+
+    @cached_property
+    def atoms(self) -> list[tuple[Atom, ...]]:
+        """Of each tree as written: `swept` reads the places of all axes before it puts one there."""
+        return [atoms_of(tree, self.definitions.formulas) for tree in self.trees]
 
     def trees_with(self, path: str) -> list[int]:
         node = path.partition(".")[0]
@@ -194,22 +204,23 @@ class SpaceReader:
             return Axis(name, ())
         written = list(dict.fromkeys(use[3].written for use in found))
         integer = any(domain.integer for _, _, domain, _ in found)
-        readers = {domain.name: (domain, path) for _, path, domain, _ in found}
+        readers = {domain: path for _, path, domain, _ in found}
         if isinstance(spec, str) and spec.startswith(LIST):
             spec = list(self.listed(spec.removeprefix(LIST), name))
         try:
             if exact := exact_range(spec):
                 require_thresholds(path for _, path, _, _ in found)
                 return Axis(name, (), exact)
-            if len({domain.numeric for domain, _ in readers.values()}) > 1:
-                places = " and ".join(step(path, MAX_PATH) for _, path in readers.values())
+            if len({domain.numeric for domain in readers}) > 1:
+                places = " and ".join(step(path, MAX_PATH) for path in readers.values())
                 raise ValueError(f"sweeps numbers and names at once: {places}; allowed: one kind")
             if len(written) > 1 and isinstance(spec, str) and "±" in spec:
                 raise ValueError(
                     f"{shown(spec)} is around one number, and the paths hold {listed(map(shown, written))}"
                 )
-            values = axis_values(spec, written[0], _reader(readers.values(), integer), integer=integer)
+            values = axis_values(spec, written[0], _reader(readers.items(), integer), integer=integer)
             self.known_formulas(values, name)
+            self.have_windows(values, found)
             return Axis(name, values)
         except ValueError as error:
             self.problem(f"axes.{step(name)}", str(error))
@@ -228,6 +239,15 @@ class SpaceReader:
                 reader.known_formula(value, f"axes.{axis}")
         self.problems += reader.problems
 
+    def have_windows(self, values: Iterable[AxisValue], found: Iterable[Use]) -> None:
+        """Raises ValueError for a metric that takes a window in the place of one that has none to give."""
+        reader = Reader(self.definitions)
+        windowed = [value for value in values if not reader.is_windowless(value)]
+        for axis, path, domain, swept in found:
+            if domain == METRIC and swept.written and windowed and reader.is_windowless(swept.written):
+                text = f"{shown(windowed[0])} takes a window, and {shown(swept.written)} as written has none"
+                raise ValueError(f'{step(path, MAX_PATH)}: {text}; write "${axis}" there, and a window')
+
     def where(self, axes: list[Axis]) -> tuple[Where, ...]:
         clauses = self.job.get("where", [])
         clauses = [clauses] if isinstance(clauses, str) else clauses
@@ -238,24 +258,37 @@ class SpaceReader:
         for k, clause in enumerate(clauses):
             try:
                 found.append(_typed_where(clause, {axis.id: axis for axis in axes}))
+                self.meet(found[-1])
             except ValueError as error:
                 self.problem(f"where[{k}]", str(error))
         return tuple(found)
 
-    def contradictions(self, axes: Mapping[str, Axis], where: tuple[Where, ...]) -> None:
-        """What axes may bring in, such as a cross with forDays; the first branch of each."""
+    def meet(self, clause: Where) -> None:
+        """Raises ValueError if no tree uses all axes of a clause, though each is used."""
+        of_trees = [set(tree.axes()) for tree in self.trees]
+        if set(clause.names) <= set().union(*of_trees) and not any(axes.issuperset(clause.names) for axes in of_trees):
+            raise ValueError(f"{shown(clause.text)} joins axes that no tree uses together, so it excludes nothing")
+
+    def contradictions(self, axes: Mapping[str, Axis], where: tuple[Where, ...], changes: int | None = None) -> None:
+        """What axes may bring in, such as a cross with forDays; the first branch of each. changes : of the tree as
+        written that a branch has at most."""
         for t, tree in enumerate(self.trees):
             for index, node in enumerate(tree.nodes):
                 for check in checks_of(tree, node, self.definitions):
                     place = join_place(join_place(self.places[t], tree.path(index)), check.place)
-                    self.problems += islice(_swept_problems(check, axes, where, place), 1)
+                    self.problems += islice(_swept_problems(check, axes, where, place, changes), 1)
 
 
-def _swept_problems(check: Check, axes: Mapping[str, Axis], where: tuple[Where, ...], place: str) -> Iterator[Problem]:
+def _swept_problems(
+    check: Check, axes: Mapping[str, Axis], where: tuple[Where, ...], place: str, changes: int | None
+) -> Iterator[Problem]:
     """Contradictions that an axis brings in, each with the values of its branches. Excluded values do not count."""
+    written = {value.axis: value.written for value in check.values if isinstance(value, Placeholder)}
     clauses = [clause for clause in where if set(check.axes).issuperset(clause.names)]
     for digits in product(*(range(len(axes[name].values)) for name in check.axes)) if check.axes else ():
         values: dict[str, Value] = {name: axes[name].values[d] for name, d in zip(check.axes, digits, strict=True)}
+        if changes is not None and sum(values[name] != written[name] for name in written) > changes:
+            continue
         if message := check.judged(values):
             columns = {name: axes[name].array[[d]] for name, d in zip(check.axes, digits, strict=True)}
             if all(np.all(clause(columns)) for clause in clauses):

@@ -3,16 +3,17 @@
 ``{"kind": "neighbourhood", "changes": 2, "window": "±20%", "threshold": "±5%", "sample": 100000, "seed": 1}``
 
 1. Every atom with a number that the design moves gives an axis per such field, over all places of the atom.
-2. The values are those around the written one, in the notation of axes, as far as the field can hold them.
-3. A percentage of a threshold of 0 is one of half the default range of its indicator.
+2. The values are those around the written one, in the notation of axes, as far as the field can hold them and do not
+   alone contradict what else the tree says.
+3. A percentage of a threshold of 0 is one of half the default range of its indicator; without such a range it stays.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from forge_ray.catalog import INDICATOR_BY_NAME
 from forge_ray.errors import Problem, listed, shown, step, unknown, wrong
@@ -29,9 +30,11 @@ from forge_ray.tree import (
     axis_values,
     uses,
 )
+from forge_ray.tree.checks import checks_of
 from forge_ray.tree.domains import Domain, domain_of, read_number
-from forge_ray.tree.formulas import Formula
 from forge_ray.tree.neighbourhood import MAX_CHANGES
+from forge_ray.tree.nodes import Value
+from forge_ray.tree.reader import Definitions
 
 KINDS = ("neighbourhood", "jitter")
 MOVES = ("window", "threshold", "forDays", "n")
@@ -55,6 +58,15 @@ class Moved:
     problems: list[Problem] = field(default_factory=list)
 
 
+class _Move(NamedTuple):
+    """What a number that is moved becomes. written : one of the values of the axis. paths : its places in the tree."""
+
+    axis: Axis
+    written: Value
+    phrase: str
+    paths: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Design:
     """What a job says. moves : by domain how far its fields move. sample : branches besides the tree as written."""
@@ -65,30 +77,27 @@ class Design:
     seed: int
     moves: Mapping[str, str]
 
-    def near(self, tree: Tree, formulas: Mapping[str, Formula | None]) -> tuple[Tree, Moved]:
+    def near(self, tree: Tree, definitions: Definitions) -> tuple[Tree, Moved]:
         """The tree with an axis at every place that moves, and those axes."""
         problems: dict[Problem, None] = {}
-        found, places = [], []
-        for number, atom in enumerate(atoms_of(tree, formulas)):
+        moves: list[_Move] = []
+        for number, atom in enumerate(atoms_of(tree, definitions.formulas)):
             for name, domain in _numbers(atom) if atom.kind in _ATOMS else ():
                 try:
-                    values = self._values(atom, name, domain)
+                    axis = Axis(f"{_snake(name)}_{number}", self._values(atom, name, domain))
+                    moves.append(_Move(axis, atom.values[name], f"{atom.text}: {name}", atom.places[name]))
                 except ValueError as error:
                     problems[Problem(f"design.{domain.name}", str(error))] = None
-                    continue
-                if len(values) > 1:
-                    axis = Axis(f"{_snake(name)}_{number}", values)
-                    found.append((axis, values.index(atom.values[name]), f"{atom.text}: {name}"))
-                    places += [(path, axis.id) for path in atom.places[name]]
-        if not found and not problems:
+        if (n_values := sum(len(move.axis.values) for move in moves)) > MAX_VALUES:
+            text = f"{n_values:,} values of {len(moves):,} numbers; allowed: at most {MAX_VALUES:,}"
+            return tree, Moved(problems=[*problems, Problem("design", text)])
+        moves = _possible(tree, moves, definitions)
+        if not moves and not problems:
             moved = ", ".join(f"{name} {spec}" for name, spec in self.moves.items())
             problems[Problem("design", f"moves nothing: the tree has no number that {moved} would change")] = None
-        if (n_values := sum(len(axis.values) for axis, *_ in found)) > MAX_VALUES:
-            text = f"{n_values:,} values of {len(found):,} numbers; allowed: at most {MAX_VALUES:,}"
-            problems[Problem("design", text)] = None
-        swept, _ = address(tree, places)
-        axes, base, phrases = (tuple(column) for column in zip(*found, strict=True)) if found else ((), (), ())
-        return swept, Moved(axes, base, phrases, list(problems))
+        base = tuple(move.axis.values.index(move.written) for move in moves)
+        axes, phrases = tuple(move.axis for move in moves), tuple(move.phrase for move in moves)
+        return _swept(tree, moves), Moved(axes, base, phrases, list(problems))
 
     def named(self, tree: Tree, axes: list[Axis]) -> Moved:
         """The axes of the job, each with the value that the tree holds in its places."""
@@ -123,10 +132,29 @@ class Design:
             except ValueError:  # what the field cannot hold, such as a window of 0, is no neighbour
                 return written
 
-        if written == 0 and "%" in spec and (half := _half_range(atom)):
-            around = axis_values(spec, half, read_number, integer=False, most=MAX_STEPS)
-            return tuple(float(value) - half for value in around)
+        if written == 0 and "%" in spec:
+            return _around_zero(spec, _half_range(atom))
         return axis_values(spec, written, read, integer=domain.integer, most=MAX_STEPS)
+
+
+def _swept(tree: Tree, moves: Sequence[_Move]) -> Tree:
+    """The tree with the axes at their places."""
+    return address(tree, [(path, move.axis.id) for move in moves for path in move.paths])[0]
+
+
+def _possible(tree: Tree, moves: Sequence[_Move], definitions: Definitions) -> list[_Move]:
+    """Without the values that alone contradict what else the tree says, such as a cross on two days in a row."""
+    moves = [move for move in moves if len(move.axis.values) > 1]
+    swept, of_axis = _swept(tree, moves), {move.axis.id: move for move in moves}
+    refused: set[tuple[str, AxisValue]] = set()
+    for check in (check for node in swept.nodes for check in checks_of(swept, node, definitions)):
+        written = {name: of_axis[name].written for name in check.axes}
+        for name in check.axes:
+            values = (value for value in of_axis[name].axis.values if value != written[name])
+            refused |= {(name, value) for value in values if check.judged(written | {name: value})}
+    kept = ([value for value in move.axis.values if (move.axis.id, value) not in refused] for move in moves)
+    left = [move._replace(axis=Axis(move.axis.id, tuple(values))) for move, values in zip(moves, kept, strict=True)]
+    return [move for move in left if len(move.axis.values) > 1]
 
 
 def read_design(data: object, *, has_axes: bool) -> tuple[Design | None, list[Problem]]:
@@ -173,6 +201,12 @@ def _numbers(atom: Atom) -> Iterator[tuple[str, Domain]]:
         domain = domain_of(places[0].partition(".")[2])
         if domain.name in MOVES:
             yield name, domain
+
+
+def _around_zero(spec: str, half: float) -> tuple[AxisValue, ...]:
+    """Shares of half the range of an indicator; none of one without ends."""
+    around = axis_values(spec, half, read_number, integer=False, most=MAX_STEPS) if half else ()
+    return tuple(float(value) - half for value in around)
 
 
 def _half_range(atom: Atom) -> float:

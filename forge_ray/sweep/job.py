@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 from forge_ray import jsontext
 from forge_ray.data import CLEAN_POLICIES, Frame, Split, as_frame, is_frame, parse_split, read_columns
 from forge_ray.errors import InputError, Problem, shown, step, unknown, wrong
-from forge_ray.plan import Prune, Requirement, read_execution, read_prune, read_requirements
+from forge_ray.plan import OF_BENCHMARK, Prune, Requirement, read_execution, read_prune, read_requirements
 from forge_ray.store import MARKET
 from forge_ray.sweep.axes import SpaceReader
 from forge_ray.sweep.specification import KEEP, JobError, Source, Sweep
@@ -47,6 +47,8 @@ _FIELDS = (
     "keep",
 )
 _DATA_FIELDS = ("source", "start", "end", "clean", "columns")
+UNREAD: object = object()
+"""In place of a file that cannot be read; its mistakes are told."""
 
 
 def read_job(path: str | Path, settings: Iterable[str] = ()) -> Sweep:
@@ -98,15 +100,15 @@ class _JobReader:
         names, trees = self.trees()
         trees, space = self.space(trees)
         execution, execution_problems = read_execution(self.job.get("execution", {}), "execution")
-        requirements, requirement_problems = read_requirements(self.job.get("require", {}), "require")
-        self.problems += execution_problems + requirement_problems
-        data, split = self.data(), self.split()
+        self.problems += execution_problems
+        data, split, benchmark = self.data(), self.split(), self.benchmark()
+        requirements = self.requirements(split)
         prune = self.prune(space, split, requirements)
-        benchmark, keep, name = self.text("benchmark", None), self.keep(), self.text("name", "sweep")
+        keep, name = self.keep(), self.name()
         if self.problems or split is None:
             raise JobError(self.problems)
         return Sweep(
-            name or "sweep",
+            name,
             data,
             benchmark,
             trees,
@@ -135,12 +137,32 @@ class _JobReader:
     def problem(self, place: str, message: str) -> None:
         self.problems.append(Problem(place, message))
 
-    def text(self, key: str, default: str | None) -> str | None:
-        value = self.job.get(key, default)
-        if value is not None and not isinstance(value, str):
-            self.problem(key, f"expected a string, got {shown(value)}")
-            return default
-        return value
+    def name(self) -> str:
+        value = self.job.get("name") or "sweep"
+        if isinstance(value, str):
+            return value
+        self.problem("name", f"expected a string, got {shown(value)}")
+        return ""
+
+    def benchmark(self) -> str | None:
+        """Any name that the data have."""
+        value = self.job.get("benchmark")
+        if value is None or (isinstance(value, str) and value):
+            return value
+        self.problem("benchmark", f"expected the name of a ticker, or null, got {shown(value)}")
+        return None
+
+    def requirements(self, split: Split | None) -> tuple[Requirement, ...]:
+        """What no branch can meet, because it has no value in any, is a mistake."""
+        found, problems = read_requirements(self.job.get("require", {}), "require")
+        self.problems += problems
+        for requirement in found:
+            place = f"require.{step(requirement.name)}"
+            if split and split.kind == "none" and requirement.segment != "full":
+                self.problem(place, "without a split no day is in-sample or out-of-sample; allowed: full")
+            if requirement.metric in OF_BENCHMARK and self.job.get("benchmark") is None:
+                self.problem(place, f"{requirement.metric} is measured against a benchmark, and the job names none")
+        return found
 
     def keep(self) -> str:
         value = self.job.get("keep", "all")
@@ -183,8 +205,7 @@ class _JobReader:
     def source(self, value: object) -> str | Frame:
         """A path is relative to the job file; a sample, or a URL, is a name; anything else must be a frame."""
         if isinstance(value, str | Path):
-            is_name = str(value).startswith("sample:") or "://" in str(value)
-            return str(value) if is_name else str((self.folder / value).absolute())
+            return located(value, self.folder)
         try:
             if is_frame(value):
                 return as_frame(value)
@@ -245,7 +266,7 @@ class _JobReader:
         for file, count in Counter(trees).items():
             if count > 1:
                 self.problem("trees", f"{shown(file)} is listed {count} times; each tree once")
-        return {file: data for file in trees if (data := self.tree_file(file)) is not None}
+        return {file: data for file in trees if (data := self.tree_file(file)) is not UNREAD}
 
     def tree_file(self, file: str) -> object:
         try:
@@ -253,7 +274,7 @@ class _JobReader:
         except jsontext.JsonError as error:
             self.problems += error.problems
             self.trees_are_whole = False
-            return None
+            return UNREAD
 
     def tree(self, data: object, place: str) -> Tree:
         tree, problems = read_tree(data, place=place, definitions=self.definitions)
@@ -268,6 +289,12 @@ class _JobReader:
         space = reader.space()
         self.problems += reader.problems
         return tuple(reader.trees), space
+
+
+def located(source: str | Path, folder: Path) -> str:
+    """A source of data wherever it is read: a sample or a URL as it is, a path of a folder in full."""
+    is_name = str(source).startswith("sample:") or "://" in str(source)
+    return str(source) if is_name else str((folder / source).absolute())
 
 
 def _is_spec(data: object) -> TypeGuard[Mapping[str, Any]]:

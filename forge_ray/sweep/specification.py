@@ -14,7 +14,7 @@ from forge_ray.plan import Execution, Prune, Requirement
 from forge_ray.tree import Exact, Space, Tree, canonical, digest
 from forge_ray.tree.formulas import Formula
 
-ENGINE_VERSION = 2
+ENGINE_VERSION = 3
 """Raised by hand whenever the meaning of a stored number changes."""
 
 KEEP = ("all", "passing")

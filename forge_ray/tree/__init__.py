@@ -6,7 +6,7 @@ from forge_ray.tree.canonical import canonical, digest, from_canonical, to_json,
 from forge_ray.tree.neighbourhood import Around, Jitter, Neighbourhood, Space
 from forge_ray.tree.nodes import Condition, Kind, Node, Placeholder, Series, Tree
 from forge_ray.tree.parse import TreeError, parse_tree, read_tree
-from forge_ray.tree.placeholders import address, fill, unused_axes, uses
+from forge_ray.tree.placeholders import Use, address, fill, unused_axes, uses
 from forge_ray.tree.space import Axis, Grid, Term
 from forge_ray.tree.values import AxisValue, Exact, axis_values, exact_range
 from forge_ray.tree.where import Where
@@ -29,6 +29,7 @@ __all__ = [
     "Term",
     "Tree",
     "TreeError",
+    "Use",
     "Where",
     "address",
     "atoms_of",

@@ -1,7 +1,8 @@
 """Atoms: what a tree says, each thing once, however often it was pasted, with all its places.
 
 An atom is a condition, a series, a holding, a ranking, a blend, a count or a weighting, named by its words
-(`phrases.py`). Axes address atoms by those words, ``*`` standing for anything, and then move every place at once.
+(`phrases.py`). Axes address atoms by those words, ``*`` standing for anything with its parentheses in pairs, and then
+move every place at once.
 
 1. Every node tells its atoms: words, and field → place (a name within the node, as `node_fields` has it).
 2. Equal words are one atom.
@@ -44,6 +45,7 @@ from forge_ray.tree.phrases import (
     weighting_phrase,
 )
 
+MAX_STARS = 16
 Fields: TypeAlias = Mapping[str, str]
 _WINDOWLESS = frozenset(indicator.name for indicator in INDICATORS if not indicator.windowed)
 
@@ -66,16 +68,19 @@ def atoms_of(tree: Tree, formulas: Mapping[str, Formula | None] | None = None) -
     """The atoms of a tree in the order in which they first stand there. formulas : by name, those that it refers to."""
     unwindowed = (name for name, formula in (formulas or {}).items() if formula and not formula.windowed)
     windowless = _WINDOWLESS | {CUSTOM + name for name in unwindowed}
-    found: dict[tuple[str, str], list[tuple[Node, Fields]]] = {}
+    found: dict[tuple[str, str], list[tuple[Node, Fields, Mapping[str, Value]]]] = {}
     for node in tree.nodes:
+        held = dict(node_fields(node))
         for kind, text, fields in _said(node, windowless):
-            found.setdefault((kind, text), []).append((node, fields))
+            found.setdefault((kind, text), []).append((node, fields, held))
     return tuple(_atom(kind, text, places) for (kind, text), places in found.items())
 
 
 def places_of(atoms: Sequence[Atom], pattern: str, field: str) -> tuple[str, ...]:
     """Paths of a field of every atom that a pattern matches, each once. Raises ValueError if there is none."""
     words = normal_phrase(pattern)
+    if (stars := words.count("*")) > MAX_STARS:
+        raise ValueError(f"{shown(pattern)} has {stars:,} stars; allowed: at most {MAX_STARS}")
     matching = [atom for atom in atoms if _reads(atom.text, words.split("*"))]
     if not matching:
         texts = list(dict.fromkeys(atom.text for atom in atoms))
@@ -90,25 +95,35 @@ def places_of(atoms: Sequence[Atom], pattern: str, field: str) -> tuple[str, ...
 
 
 def _reads(text: str, parts: Sequence[str]) -> bool:
-    """Whether a text is made of some parts in this order, with anything between them; the time is linear."""
-    if len(parts) == 1:
-        return text == parts[0]
-    first, *middle, last = parts
-    if not (text.startswith(first) and text.endswith(last) and len(text) >= len(first) + len(last)):
-        return False
-    place, end = len(first), len(text) - len(last)
-    for part in middle:
-        found = text.find(part, place, end)
-        if found < 0:
-            return False
-        place = found + len(part)
-    return True
+    """Whether a text is made of some parts in this order, with anything between two of them that leaves no parenthesis
+    open or closes one of another: ``RSI(*,10)`` ends with the window of this RSI."""
+    first, *others = parts
+    ends = {len(first)} if text.startswith(first) else set[int]()
+    for part in others:
+        ends = _ends(text, part, ends)
+    return len(text) in ends
 
 
-def _atom(kind: str, text: str, said: list[tuple[Node, Fields]]) -> Atom:
-    names, (first, fields) = said[0][1], said[0]
-    places = {name: tuple(f"{node.id}.{own[name]}" for node, own in said if name in own) for name in names}
-    held = dict(node_fields(first))
+def _ends(text: str, part: str, starts: Set[int]) -> set[int]:
+    """Where a part ends that follows one of some places. depths : of parentheses, of the places it can follow."""
+    ends, depth, depths = set[int](), 0, set[int]()
+    for k in range(len(text) + 1):
+        if k in starts:
+            depths.add(depth)
+        if depth in depths and text.startswith(part, k):
+            ends.add(k + len(part))
+        if text[k : k + 1] == "(":
+            depth += 1
+        elif text[k : k + 1] == ")":
+            depths.discard(depth)
+            depth -= 1
+    return ends
+
+
+def _atom(kind: str, text: str, said: list[tuple[Node, Fields, Mapping[str, Value]]]) -> Atom:
+    """held : by place, what each node that says so has."""
+    _, fields, held = said[0]
+    places = {name: tuple(f"{node.id}.{own[name]}" for node, own, _ in said if name in own) for name in fields}
     return Atom(kind, text, len(said), places, {name: held[place] for name, place in fields.items()})
 
 

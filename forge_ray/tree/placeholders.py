@@ -14,6 +14,8 @@ from forge_ray.tree.domains import Domain, domain_of
 from forge_ray.tree.nodes import Node, Placeholder, Tree, Value, map_values, node_fields, settled
 from forge_ray.tree.values import AxisValue
 
+Use: TypeAlias = tuple[str, str, Domain, Placeholder]
+"""(axis, path of the field, domain of the field, placeholder) of a place where an axis is used."""
 Refusal: TypeAlias = tuple[str, str, str]
 """(path, axis, why) of a place that an axis cannot take."""
 
@@ -45,8 +47,8 @@ def _swept(node: Node, field: str, axis: str) -> Node:
     return map_values(node, lambda name, value: swept if name == field else value)
 
 
-def uses(tree: Tree) -> Iterator[tuple[str, str, Domain, Placeholder]]:
-    """(axis, path of the field, domain of the field, placeholder) of every place an axis is used."""
+def uses(tree: Tree) -> Iterator[Use]:
+    """Every place where an axis is used."""
     for node in tree.nodes:
         for name, value in node_fields(node):
             if isinstance(value, Placeholder):

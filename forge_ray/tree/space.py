@@ -120,20 +120,6 @@ class Grid:
         """Which branches of a term the constraints admit, as a bool array."""
         return self._mask(term, self._where_of(term), self.digits(term, branches))
 
-    def sample(self, n: int, seed: int) -> np.ndarray:
-        """`n` branch numbers drawn evenly from the admitted ones, sorted, without repetition where n allows it."""
-        rng = np.random.default_rng(seed)
-        found: set[int] = set()
-        for _ in range(1_000):
-            drawn = [rng.integers(self.size) for _ in range(2 * n)] if self.size < 2**62 else []
-            for branch in map(int, drawn):
-                term = self.term_of(branch)
-                if len(found) < n and self.admits(term, np.array([branch]))[0]:
-                    found.add(branch)
-            if len(found) >= min(n, self.admitted):
-                break
-        return np.array(sorted(found), np.int64)
-
     def combinations(self, axes: Iterable[int]) -> int:
         """Combinations of values of some axes that occur, holes included."""
         return math.prod(len(self.axes[a].values) for a in axes)

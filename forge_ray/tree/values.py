@@ -124,6 +124,8 @@ def _around(spec: str, groups: tuple, written: object, integer: bool, most: int)
         raise ValueError(
             f"±{width} is not a multiple of {step}; neighbours are ±{steps * step} and ±{(steps + 1) * step}"
         )
+    if percent and not centre:
+        raise ValueError(f"{shown(spec)} is a share of 0, the value in the tree; allowed: a list, a range, ±number")
     unit = abs(centre) / 100 if percent else Decimal(1)
     numbers = [centre + k * step * unit for k in range(-steps, steps + 1)]
     return [number.to_integral_value() for number in numbers] if integer else numbers
