@@ -10,20 +10,20 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
-import naive
 import numpy as np
 import polars as pl
 import pytest
-import test_import_cli
-from test_language_equals_naive import bound_job
-from whole_trees import random_market, random_whole, whole_settings
 
+import naive
+import test_import_cli
 from forge_ray.engine import Cache, Evaluator, decision_at, flips_at
 from forge_ray.engine.decision import held_at
 from forge_ray.engine.on_bars import OnBars
 from forge_ray.errors import InputError
 from forge_ray.run import backtest, compare
 from forge_ray.sweep import parse_job
+from test_language_equals_naive import bound_job
+from whole_trees import random_market, random_whole, whole_settings
 
 command = test_import_cli.forge_ray
 TICKERS = ["AAA", "BBB", "CCC", "DDD"]

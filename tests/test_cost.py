@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from test_exactness import JOB, space
 
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.engine import Cache, Tally, evaluate, projected_seconds
@@ -16,6 +15,7 @@ from forge_ray.report import write_report
 from forge_ray.run import Cost, Prepared, Progress, cost_of, execute, prepare
 from forge_ray.store import LocalStore
 from forge_ray.sweep import parse_job
+from test_exactness import JOB, space
 
 CACHE = 2**26
 STAGES = {"series", "allocation", "sleeves", "planes", "simulate", "finalize", "rows", "encode", "other"}

@@ -19,6 +19,7 @@ from forge_ray.plan.needs import Need, held_tickers, needs_of, readings
 from forge_ray.plan.residual import Residual
 from forge_ray.plan.settings import (
     COUNTED,
+    OF_BENCHMARK,
     Execution,
     Mode,
     Prune,
@@ -28,12 +29,13 @@ from forge_ray.plan.settings import (
     read_requirements,
 )
 from forge_ray.plan.thresholds import Threshold, thresholds_of
-from forge_ray.plan.warnings import unit_warnings
+from forge_ray.plan.warnings import cost_warnings, unit_warnings
 
 __all__ = [
     "ALLOCATIONS",
     "BITS",
     "COUNTED",
+    "OF_BENCHMARK",
     "SERIES",
     "WEIGHTING_PARAMETERS",
     "AxisRef",
@@ -51,6 +53,7 @@ __all__ = [
     "Threshold",
     "axes_of",
     "compile_plan",
+    "cost_warnings",
     "held_tickers",
     "needs_of",
     "reachable",

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
 
-from forge_ray.catalog import CASH_LIKE, METRIC_BY_NAME, SEGMENTS
+from forge_ray.catalog import CASH_LIKE, METRIC_BY_NAME, PARTS, SEGMENTS
 from forge_ray.errors import Problem, shown, step, unknown
 from forge_ray.tree.domains import read_signal_ticker as read_ticker
 
@@ -26,6 +27,8 @@ NULL_RULES = ("cash", "else")
 MAX_LAG = 1_000
 MAX_COST_BPS = 2_500
 MAX_BOUND = 1e15
+MAX_FRACTION = 3
+"""More than that on a fraction is a percentage without its sign."""
 
 
 class Mode(msgspec.Struct, frozen=True):
@@ -96,6 +99,8 @@ class Execution(msgspec.Struct, frozen=True):
         return tuple(sorted({"close", self.fills.entry, self.fills.exit}))
 
 
+OF_BENCHMARK = ("beta", "treynor")
+"""Metrics that have no value without one."""
 COUNTED = ("time_in_market", "trades")
 """Metrics that are known before anything is simulated."""
 
@@ -130,7 +135,8 @@ class Requirement(msgspec.Struct, frozen=True):
         return values <= self.bound if self.at_most else values >= self.bound
 
     def __str__(self) -> str:
-        return f"{self.name} {'<=' if self.at_most else '>='} {self.bound:g}"
+        """In full, since it is part of what a run is; whole numbers without a point."""
+        return f"{self.name} {'<=' if self.at_most else '>='} {str(self.bound).removesuffix('.0')}"
 
 
 def read_execution(data: object, place: str) -> tuple[Execution, list[Problem]]:
@@ -267,14 +273,14 @@ def _requirement(key: str, value: object) -> Requirement:
     segment, _, metric = key.partition(".")
     for problem in _name_problems(segment, metric):
         raise ValueError(problem.message)
-    fraction, better = METRIC_BY_NAME[metric].unit == "fraction", METRIC_BY_NAME[metric].better
+    better = METRIC_BY_NAME[metric].better
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return Requirement(segment, metric, better == "low", _bound(value, "", fraction))
+        return Requirement(segment, metric, better == "low", _bound(value, "", metric))
     match = _BOUND.fullmatch(value) if isinstance(value, str) else None
     if not match:
         raise ValueError(f'expected a bound such as "<= 35%", ">= 1.2" or a number, got {shown(value)}')
     sign, number, percent = match.groups()
-    return Requirement(segment, metric, sign == "<=", _bound(float(number), percent, fraction))
+    return Requirement(segment, metric, sign == "<=", _bound(float(number), percent, metric))
 
 
 def _name_problems(segment: str, metric: str) -> Iterator[Problem]:
@@ -284,11 +290,12 @@ def _name_problems(segment: str, metric: str) -> Iterator[Problem]:
         yield unknown("", "metric", metric, METRIC_BY_NAME)
 
 
-def _bound(number: float, percent: str, fraction: bool) -> float:
+def _bound(number: float, percent: str, metric: str) -> float:
+    fraction, most = METRIC_BY_NAME[metric].unit == "fraction", 1 if metric in PARTS else MAX_FRACTION
     if not abs(number) <= MAX_BOUND:
         raise ValueError(f"expected a bound of at most {MAX_BOUND:g} in magnitude, got {shown(number)}")
     if percent and not fraction:
         raise ValueError(f"{number:g}% on a metric that is not a fraction; write {number:g}")
-    if fraction and not percent and abs(number) > 3:
+    if fraction and not percent and abs(number) > most:
         raise ValueError(f'{number:g} on a fraction; write "{number:g}%" or {number / 100:g}')
-    return number / 100 if percent else float(number)
+    return float(Decimal(repr(number)) / 100 if percent else number)

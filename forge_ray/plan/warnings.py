@@ -1,10 +1,12 @@
-"""What is probably a mistake though it can be computed: comparing different units, comparing a price with a number."""
+"""What is probably a mistake though it can be computed: comparing different units, comparing a price with a number,
+costs of what is never held."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from forge_ray.catalog import INDICATOR_BY_NAME
+from forge_ray.errors import nearest, step
 from forge_ray.plan.compile import Plan
 from forge_ray.plan.expressions import Op
 
@@ -12,6 +14,12 @@ from forge_ray.plan.expressions import Op
 def unit_warnings(plan: Plan) -> list[str]:
     """One line per condition site whose two sides cannot sensibly be compared, for any value of its axes."""
     return list(dict.fromkeys(line for site in plan.sites for line in _of(plan, site.name, site.expression)))
+
+
+def cost_warnings(plan: Plan) -> list[str]:
+    """One line per ticker with costs of its own that no branch holds."""
+    unheld = [ticker for ticker, _ in plan.execution.ticker_costs if ticker not in plan.held]
+    return [f"execution.cost_bps.{step(name)}: no branch holds it{nearest(name, plan.held)}" for name in unheld]
 
 
 def _of(plan: Plan, name: str, bits: int) -> Iterator[str]:
