@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import history, raw_market
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_ray.data import CacheFolder, MappedFields, OwnBars, Panel, build_panel, in_files, read_raw
 from forge_ray.data.build import _own_bars
 from forge_ray.errors import DataError
+from harness import history, raw_market
 
 sys.path.insert(0, str(Path(__file__).parent / "bench"))
 from market import make_market, ticker

@@ -7,12 +7,12 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
-from harness import bound_of, history, panel_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_ray.data import Panel, as_date, as_day, build_panel
 from forge_ray.errors import DataError
+from harness import bound_of, history, panel_of
 
 NAN = float("nan")
 

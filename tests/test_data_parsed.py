@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bad_data import DATA_FILES, DataFile
 
+from bad_data import DATA_FILES, DataFile
 from forge_ray.data import Bars, CacheFolder, RawMarket, csvtable, load, parsed, read_raw, sources, tables
 from forge_ray.data.samples import sample_file
 from forge_ray.errors import DataError
@@ -247,6 +247,21 @@ def test_mapped_bars_outlive_their_file(tmp_path: Path, kept: CacheFolder):
     found = read_raw(source, TICKERS, parsed=kept)
     CacheFolder(kept.path, limit_bytes=0).trim()
     assert kept.files() == [] and bits(found) == expected
+
+
+def test_what_another_process_is_writing_is_never_in_the_way(kept: CacheFolder):
+    """Beyond the limit it is no file to make room with; an hour later nobody is writing it any more."""
+    full = CacheFolder(kept.path, limit_bytes=100)
+    with full.beside() as one:
+        one.write_bytes(b"1" * 80)
+        with full.beside() as two:
+            two.write_bytes(b"2" * 80)
+            full.trim()
+            one.rename(kept.path / "one")
+        two.write_bytes(b"2")
+        os.utime(two, (0, 0))
+        full.trim()
+        assert not two.exists() and (kept.path / "one").exists()
 
 
 @pytest.mark.parametrize("where", ["a file", "below a file"])

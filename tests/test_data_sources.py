@@ -547,6 +547,23 @@ def test_columns_of_a_tree_file_are_a_setting(tmp_path: Path):
     assert prepare(sweep).bound.panel.tickers == ("AAA",)
 
 
+def test_other_data_of_a_job_are_read_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Only the source is another one, and it is named from where the command runs; trees lie beside the job."""
+    (tmp_path / "jobs" / "trees").mkdir(parents=True)
+    (tmp_path / "jobs" / "trees" / "all.json").write_text(json.dumps({"id": "all", "kind": "position",
+                                                                      "positions": ["AAA"]}))  # fmt: skip
+    data = {"source": "nowhere.csv", "start": "2020-02-01", "columns": {"Close": "last"}, "clean": ["sort"]}
+    job = tmp_path / "jobs" / "job.json"
+    job.write_text(json.dumps({"data": data, "trees": ["trees/all.json"]}))
+    write_long(tmp_path / "x.csv", FRAME.rename({"Close": "last"}))
+    monkeypatch.chdir(tmp_path)
+    sweep = tree_sweep(job, "x.csv")
+    assert sweep.job["data"] == data | {"source": str(tmp_path / "x.csv")}
+    assert prepare(sweep).bound.panel.date(0) == date(2020, 2, 1)
+    with pytest.raises(InputError, match="--data: expected a source"):
+        tree_sweep(job, "")
+
+
 def test_the_file_of_a_job_is_relative_to_it(tmp_path: Path):
     write_long(tmp_path / "x.csv", FRAME)
     job = {"data": {"source": "x.csv", "columns": {"Volume": "Volume"}}, "tree": TREE, **SETTINGS}

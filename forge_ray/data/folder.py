@@ -55,8 +55,8 @@ class CacheFolder:
         with suppress(OSError):  # another process trims too, or the folder is not ours to change
             for stat, entry in sorted(((entry.stat(), entry) for entry in self.files()), key=_last_used, reverse=True):
                 room -= stat.st_size
-                abandoned = entry.name.startswith(_NEW) and now - stat.st_mtime > ABANDONED_SECONDS
-                if abandoned or room < 0:
+                is_new = entry.name.startswith(_NEW)  # somebody is writing it, or has been killed
+                if now - stat.st_mtime > ABANDONED_SECONDS if is_new else room < 0:
                     Path(entry.path).unlink(missing_ok=True)
 
 

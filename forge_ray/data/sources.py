@@ -94,13 +94,14 @@ def _is(path: Path, kind: Callable[[Path], bool]) -> bool:
 
 
 def missing_tickers(market: Market, places: Mapping[str, str]) -> dict[str, Problem]:
-    """The tickers that a market lacks, each with its problem at the place that asks for it."""
+    """The tickers that a market lacks, each with its problem at the place that asks for it; as many as are told of it
+    with what they may be called there."""
     has = dict.fromkeys(market.tickers)
-    there = listed(has, MAX_LISTED)
+    there, absent = listed(has, MAX_LISTED), [name for name in places if name not in has]
+    hints = {name: nearest(name, has) for name in absent[:MAX_LISTED]}
     return {
-        name: Problem(place, f"{step(name)} is not in {market.name}{nearest(name, has)}; there: {there}")
-        for name, place in places.items()
-        if name not in has
+        name: Problem(places[name], f"{step(name)} is not in {market.name}{hints.get(name, '')}; there: {there}")
+        for name in absent
     }
 
 
