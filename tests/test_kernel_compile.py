@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import inspect
 import os
 import resource
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -261,6 +263,17 @@ def test_a_full_disk_stops_no_kernel_and_what_it_cut_short_is_not_loaded(
     assert was_loaded(fresh(tmp_path), tmp_path)
 
 
+def test_a_process_that_does_not_end_compiling_is_not_waited_for_forever(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """Such as one that is stopped."""
+    monkeypatch.setattr(compiling, "LOCK_SECONDS", 0.1)
+    with (tmp_path / "scaled.seal").open("wb") as seal:
+        fcntl.flock(seal, fcntl.LOCK_EX)
+        assert "another process has been compiling scaled for 0.1 s" in unused(tmp_path, caplog)
+    assert not was_loaded(fresh(tmp_path), tmp_path)
+
+
 def test_processes_that_start_together_compile_a_kernel_once(tmp_path: Path):
     code = """
 import sys
@@ -341,6 +354,24 @@ def test_warm_that_comes_second_keeps_the_folder_of_the_first(unwarmed: Path, mo
     assert (unwarmed / "first").exists()
 
 
+def test_warm_removes_what_nobody_has_used_for_long(unwarmed: Path):
+    day, now = 86_400, time.time()
+    for name, age in (("unused", 31 * day), ("other", 29 * day), (".new-killed", 2 * 3600), (".new-busy", 60)):
+        (unwarmed.parent / name / "inner").mkdir(parents=True)
+        os.utime(unwarmed.parent / name, (now - age,) * 2)
+    warm(["scaled"])
+    assert {path.name for path in unwarmed.parent.iterdir()} == {"key", "other", ".new-busy"}
+
+
+def test_a_folder_that_is_asked_for_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FORGE_RAY_CACHE", str(tmp_path))
+    at = tmp_path / "kernels" / compiling._key()
+    at.mkdir(parents=True)
+    os.utime(at, (0, 0))
+    assert compiling.folder.__wrapped__() == at
+    assert at.stat().st_mtime > time.time() - 60
+
+
 def test_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     where, key = compiling.folder.__wrapped__, compiling._key()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -373,6 +404,31 @@ def test_key_changes_with_the_cpu_and_with_any_kernel_file(tmp_path: Path, monke
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
     assert compiling._key() == checked
     assert len({key, edited, generic, few, checked}) == 5
+
+
+def test_another_installation_of_the_same_code_loads_what_the_first_compiled(tmp_path: Path):
+    """Newer, in another folder, and with Numba told to keep its own caches elsewhere."""
+    package = Path(forge_ray.__file__).parent
+    copy = shutil.copytree(package, tmp_path / "there" / "forge_ray", ignore=shutil.ignore_patterns("__pycache__"))
+    for file in copy.rglob("*.py"):
+        os.utime(file, (1, 1))
+    code = """
+import forge_ray
+from forge_ray.kernels.averages import hull_moving_average as kernel
+from forge_ray.kernels.compile import folder
+at = folder()
+print(forge_ray.__file__, at, sum(kernel.compiled(at).stats.cache_hits.values()))
+"""
+    settings = {"FORGE_RAY_CACHE": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1"}
+    here, there = (
+        python(code, **settings, **more).split()
+        for more in (
+            {"PYTHONPATH": str(package.parent)},
+            {"PYTHONPATH": str(copy.parent), "NUMBA_CACHE_LOCATOR_CLASSES": "InTreeCacheLocator"},
+        )
+    )
+    assert here[0] != there[0] == str(copy / "__init__.py")
+    assert here[1] == there[1] and (here[2], there[2]) == ("0", "1")
 
 
 def test_without_jit_kernels_are_plain_python_and_nothing_is_cached(tmp_path: Path):

@@ -11,11 +11,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from harness import Prices, bound_of
-from random_trees import random_prices, weekdays
 
+import naive
 from forge_ray.catalog import BARS_PER_YEAR, SEGMENTS
 from forge_ray.engine import BoundPlan, BranchBars, Cache, branch_bars, evaluate
+from forge_ray.errors import DataError
+from harness import Prices, bound_of
+from random_trees import random_prices, weekdays
 
 C = 0.01
 """One percent per side."""
@@ -346,3 +348,32 @@ def test_total_return_is_the_product_of_the_net_returns():
     for branch, row in enumerate(evaluate(bound, 0, 12, Cache(2**26)).to_pylist()):
         net = branch_bars(bound, branch, Cache(2**26)).net
         assert row["full_total_return"] == pytest.approx(math.prod(1 + r for r in net) - 1, rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize("cash_rate", [0.05, 0.001, 0.0002, 0.00005, 0.00001])
+def test_equal_returns_vary_by_nothing_however_small_they_are(cash_rate: float):
+    """Nor does a single day, as the segment of a split may be."""
+    prices = random_prices(random.Random(3), ["AAA"], 600, ragged=False)
+    cash = {"id": "c", "kind": "position", "positions": ["CASH"]}
+    for split in ({"holdout": "30%"}, {"holdout": "0.2%"}):
+        bound = bound_of([cash], prices, cash_rate=cash_rate, tickers=["AAA"], split=split)
+        row = evaluate(bound, 0, 1, Cache(2**26)).to_pylist()[0]
+        for segment in SEGMENTS:
+            assert row[f"{segment}_n_days"] and row[f"{segment}_volatility"] == 0.0
+            assert all(row[f"{segment}_{name}"] is None for name in ("sharpe", "skew", "kurtosis_excess"))
+
+
+def test_a_price_that_jumps_beyond_what_sums_hold_is_refused_and_below_it_is_right():
+    tree = {"id": "a", "kind": "position", "positions": ["AAA"]}
+    for jump in (20_000.0, 70_000.0):
+        prices = random_prices(random.Random(3), ["AAA"], 300, ragged=False)
+        prices["AAA"] = [(day, price * (jump if k >= 150 else 1.0)) for k, (day, price) in enumerate(prices["AAA"])]
+        if jump < 32_768:
+            row = evaluate(bound_of([tree], prices), 0, 1, Cache(2**26)).to_pylist()[0]
+            expected = naive.backtest(tree, prices).metrics["full"]
+            assert row["full_sharpe"] == pytest.approx(expected["sharpe"], rel=1e-10)
+            continue
+        day = prices["AAA"][150][0]
+        text = rf"^ticker AAA: its price on {day} is [67]\d,\d{{3}} times the one before; .* Is it a split\?$"
+        with pytest.raises(DataError, match=text):
+            bound_of([tree], prices)

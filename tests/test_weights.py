@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from forge_ray.engine.allocations import Allocation, _mixed
 from forge_ray.kernels.weights import volatility_shares
 
 
@@ -47,3 +48,19 @@ def test_clamped_shares_solve_for_lambda():
         found = shares(base.tolist(), low, high)
         assert found == pytest.approx(np.clip(below * base, low, high).tolist(), abs=1e-9)
         assert sum(found) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("n_tickers", [3, 40, 400])
+def test_parts_that_hold_few_tickers_add_up_to_the_same_bits(n_tickers: int):
+    rng = np.random.default_rng(n_tickers)
+    for n_rows, n_own in ((1, 1), (5, 2), (300, 1), (300, 7), (300, 200)):
+        parts, bars = [], rng.integers(0, 500, n_rows)
+        for _ in range(6):
+            weights = np.zeros((n_own, n_tickers))
+            weights[:, rng.integers(0, n_tickers, 3)] = rng.random((n_own, 3)) * rng.integers(0, 2, (n_own, 3))
+            parts.append(Allocation(weights, np.ones(n_own, bool), rng.integers(0, n_own, 500)))
+        shares = rng.random((n_rows, 6)) * rng.integers(0, 2, (n_rows, 6))
+        expected = np.zeros((n_rows, n_tickers))
+        for part, share in zip(parts, shares.T, strict=True):
+            expected = expected + share[:, None] * part.weights[part.row_of[bars]]
+        assert _mixed(parts, bars, shares).tobytes() == expected.tobytes()

@@ -22,8 +22,8 @@ class KernelCache:
 def kernel_cache() -> KernelCache:
     """Look at the cache folder, which need not exist. Creates and compiles nothing."""
     at = folder()
-    files = [file for file in at.rglob("*") if file.is_file()]
-    nearest = next(path for path in (at, *at.parents) if path.exists())
+    files = [file for file in at.rglob("*.*") if file.suffix in (".nbc", ".nbi", ".seal")]  # no temporary ones of Numba
+    nearest = next(path for path in (at, *at.parents) if os.access(path, os.F_OK))
     return KernelCache(
         folder=at,
         kernels=sum(file.suffix == ".nbc" for file in files),

@@ -9,13 +9,14 @@ A kernel is declared as a function and a signature in a small notation, one entr
 `out` arrays are writable. f8, i4, i8, u8, b1 are float64, int32, int64, uint64, bool. Importing this package compiles
 nothing.
 
-The cache folder is keyed by the content and the time of every file of this folder, the versions of Python, Numba and
-LLVM, the name and features of the CPU and Numba's switches, because Numba's own index sees neither edits in other
-files nor another CPU. It is private to the user. Each kernel has a seal there, the checksum of its files: machine code
+The cache folder is keyed by the content of every file of this folder, the versions of Python, Numba and LLVM, the name
+and features of the CPU and Numba's switches, because Numba's own index sees neither edits in other files nor another
+CPU. Where the files lie and how old they are does not matter: another installation of the same code finds what this
+one compiled. The folder is private to the user. Each kernel has a seal there, the checksum of its files: machine code
 that is not what was written is never loaded, as a flipped bit in it can end the process or change a number. The seal
 is also the lock that lets one process compile while the others wait for it. A folder that cannot be written, or that
-others could write, is not used, which is said: each process then compiles for itself. With ``NUMBA_DISABLE_JIT=1``
-kernels run as plain Python.
+others could write, is not used, which is said: each process then compiles for itself. Whoever makes a new folder
+removes those that nobody has used for a month. With ``NUMBA_DISABLE_JIT=1`` kernels run as plain Python.
 """
 
 from __future__ import annotations
@@ -26,20 +27,24 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 import stat
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import llvmlite
 import llvmlite.binding as llvm
 import numba
 import numba.core.config
 from numba import types
+from numba.core.caching import UserProvidedCacheLocator
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +56,13 @@ _CONFIG: Any = numba.core.config
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 _BORROWING: dict[str, Any] = _OPTIONS | {"_nrt": False}
 _COMPILING = threading.RLock()
-_SAME_CODE = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_DISABLE_JIT"}
+_SAME_CODE = {"NUMBA_CACHE_DIR", "NUMBA_CACHE_LOCATOR_CLASSES", "NUMBA_NUM_THREADS", "NUMBA_DISABLE_JIT"}
 """Switches of Numba that change nothing in what is compiled."""
+
+LOCK_SECONDS = 120
+_NEW = ".new-"
+ABANDONED_SECONDS, UNUSED_SECONDS = 3600, 30 * 86_400
+"""After which a folder is of no use to anybody: one that somebody was filling, and any other."""
 
 
 def device(function: Callable) -> Any:
@@ -111,7 +121,7 @@ class Kernel:
         at.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_private(at)
         with (at / f"{self.name}.seal").open("a+b") as seal:
-            fcntl.flock(seal, fcntl.LOCK_EX)
+            _lock(seal)
             seal.seek(0)
             if seal.read() != self._checksum(at):
                 # Damaged, or cut short by a full disk or a kill.
@@ -123,11 +133,12 @@ class Kernel:
             return compiled
 
     def _compile(self, at: Path) -> Callable:
-        before, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(at)
+        before = _CONFIG.CACHE_DIR, _CONFIG.CACHE_LOCATOR_CLASSES
+        _CONFIG.CACHE_DIR, _CONFIG.CACHE_LOCATOR_CLASSES = str(at), f"{__name__}.{ByContent.__name__}"
         try:
             return numba.njit(argument_types(self.signature), cache=True, **_OPTIONS)(self.function)
         finally:
-            _CONFIG.CACHE_DIR = before
+            _CONFIG.CACHE_DIR, _CONFIG.CACHE_LOCATOR_CLASSES = before
 
     def _files(self, at: Path) -> list[Path]:
         return sorted(at.glob(f"*/*.{self.name}-*.nb[ci]"))
@@ -137,6 +148,30 @@ class Kernel:
         for file in self._files(at):
             digest.update(f"{file.name} {file.stat().st_size} ".encode() + file.read_bytes())
         return digest.digest()
+
+
+def _lock(seal: IO[bytes]) -> None:
+    """Raises TimeoutError if another process holds it for longer than any kernel takes to compile."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(seal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                text = f"another process has been compiling {Path(seal.name).stem} for {LOCK_SECONDS} s"
+                raise TimeoutError(errno.ETIMEDOUT, text) from None
+            time.sleep(0.02)
+
+
+class ByContent(UserProvidedCacheLocator):
+    """Where Numba keeps a kernel. The cache folder tells which source it is of, so its path and time need not."""
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, py_file: str) -> str:
+        return Path(py_file).parent.name
+
+    def get_source_stamp(self) -> bytes:
+        return b""
 
 
 def argument_types(signature: str) -> tuple:
@@ -164,13 +199,16 @@ def cache_folder() -> Path:
 @cache
 def folder() -> Path:
     """The folder of this code on this CPU, below `cache_folder`."""
-    return cache_folder() / "kernels" / _key()
+    at = cache_folder() / "kernels" / _key()
+    with suppress(OSError):  # it may not be there yet
+        os.utime(at)  # it is in use
+    return at
 
 
 def _key() -> str:
     digest = hashlib.blake2b(digest_size=16)
     for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(f"{file.name} {file.stat().st_mtime_ns}".encode() + file.read_bytes())
+        digest.update(f"{file.name} {file.stat().st_size} ".encode() + file.read_bytes())
     cpu = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
     features = os.environ.get("NUMBA_CPU_FEATURES") or llvm.get_host_cpu_features().flatten()
     switches = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_") and item[0] not in _SAME_CODE)
@@ -197,11 +235,11 @@ def warm(names: Iterable[str]) -> Path:
     A folder that does not exist yet is filled beside its place and renamed, so that it appears whole.
     """
     final = folder()
-    if final.exists() or _CONFIG.DISABLE_JIT:
+    if os.access(final, os.F_OK) or _CONFIG.DISABLE_JIT:
         return _warmed(names, final)
     try:
         final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = tempfile.TemporaryDirectory(prefix=".new-", dir=final.parent)
+        place = tempfile.TemporaryDirectory(prefix=_NEW, dir=final.parent)
     except OSError:
         return _warmed(names, final)
     with place as beside:
@@ -214,7 +252,17 @@ def warm(names: Iterable[str]) -> Path:
             # Another process was first; what it cached is as good.
             if not final.exists():
                 raise
+    _remove_unused(final.parent)
     return final
+
+
+def _remove_unused(at: Path) -> None:
+    """Remove the folders of other code, other CPUs and killed processes that have been of no use for long."""
+    with suppress(OSError):  # another process removes them too
+        for other in at.iterdir():
+            limit = ABANDONED_SECONDS if other.name.startswith(_NEW) else UNUSED_SECONDS
+            if time.time() - other.stat().st_mtime > limit:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _warmed(names: Iterable[str], at: Path) -> Path:

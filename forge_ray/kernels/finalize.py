@@ -82,7 +82,8 @@ def return_metrics(total, n, scales, risk_free, row):
     if downside > 0.0:
         row[SORTINO] = (mean - risk_free) * np.sqrt(YEAR) / np.sqrt(downside / n)
     squares = s2 - s1 * mean
-    if squares <= ZERO_VARIANCE * s2:
+    # A product is a multiple of the fine grid: below that, what is left of equal returns is rounding.
+    if n < 2.0 or squares <= ZERO_VARIANCE * s2 + n / scales[lanes.SQUARE + 1]:
         row[VOLATILITY] = 0.0
         return
     deviation = np.sqrt(squares / (n - 1.0))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from forge_ray.kernels.compile import borrowing, device, kernel
-from forge_ray.kernels.weights import row_shares
+from forge_ray.kernels.weights import NO_WEIGHT, row_shares
 
 ROW, CHOOSE, BLEND, RANK, SCALE = range(5)
 EQUAL, DEFINED, CAPPED, INVERSE, PRO = range(5)
@@ -311,7 +311,8 @@ def left_over(tables, own, n, t, work):
     total = 0.0
     for j in range(n):
         total += work.share[j]
-    return fallback, 1.0 - total
+    rest = 1.0 - total
+    return (fallback, rest) if rest > NO_WEIGHT else (NONE, 0.0)
 
 
 @borrowing

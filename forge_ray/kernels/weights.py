@@ -6,6 +6,9 @@ import numpy as np
 
 from forge_ray.kernels.compile import device, kernel
 
+NO_WEIGHT = 1e-12
+"""What shares that add up to 1 may leave by rounding."""
+
 
 @kernel("in f8[:,:], in i8, out b1[:,:]")
 def pick_lowest(scores, n, out):
