@@ -15,14 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pytest
-from harness import exact
-from language_cases import INDEX, TICKERS, Case, changed, job_of, places_of, prices_of, random_case, value_at
-from naive import MODES, PERIODS
-from random_trees import MAX_WINDOW
-from test_language_equals_naive import bound_job, bound_or_refusal
-from test_language_sweeps import FORMULAS, SPACES
-from test_simulate import plant_masks
-from whole_trees import Words, a_position, random_conditions, random_market, random_positions
 
 from forge_ray.engine import BoundPlan, Cache, evaluate, simulation
 from forge_ray.engine.bind import Kernel, kernel_of
@@ -32,6 +24,14 @@ from forge_ray.kernels import exchanges
 from forge_ray.kernels.exchanges import TILE
 from forge_ray.kernels.lanes import WIDTH
 from forge_ray.kernels.transitions import Table
+from harness import exact
+from language_cases import INDEX, TICKERS, Case, changed, job_of, places_of, prices_of, random_case, value_at
+from naive import MODES, PERIODS
+from random_trees import MAX_WINDOW
+from test_language_equals_naive import bound_job, bound_or_refusal
+from test_language_sweeps import FORMULAS, SPACES
+from test_simulate import plant_masks
+from whole_trees import Words, a_position, random_conditions, random_market, random_positions
 
 SEEDS = range(150)
 MAX_BRANCHES = 130

@@ -9,18 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness import exact
-from language_cases import INDEX, TICKERS
-from test_language_equals_naive import bound_job
-from test_language_sweeps import FORMULAS, SPACES
-from whole_trees import WEIGHTINGS, random_market, random_whole
 
 from forge_ray.engine import BoundPlan, Cache, evaluate, nearby, neighbours
 from forge_ray.errors import DataError, InputError
 from forge_ray.plan import compile_plan
 from forge_ray.plan import residual as planner
 from forge_ray.sweep import parse_job
-from forge_ray.tree import Grid, Jitter, Neighbourhood
+from forge_ray.tree import Grid, Jitter, Neighbourhood, fill, to_json
+from harness import exact
+from language_cases import INDEX, TICKERS
+from test_language_equals_naive import bound_job
+from test_language_sweeps import FORMULAS, SPACES
+from whole_trees import WEIGHTINGS, random_market, random_whole
 
 MODES = ("CC", "OO", "CO", "OC")
 REBALANCE: tuple[Any, ...] = ("daily", "monthly", "on_change", {"threshold": 4}, "weekly")
@@ -152,3 +152,60 @@ def test_blocks_whose_variants_or_findings_do_not_fit_are_taken_in_parts(
     ):
         monkeypatch.setattr(module, name, value)
         assert exact(evaluate(near, 0, near.plan.space.size, Cache(2**26))).equals(whole)
+
+
+@pytest.mark.parametrize("kind", ["numbered", "altExit"])
+def test_more_values_than_an_integer_has_codes_for(kind: str, prices: dict) -> None:
+    """All of them are inner axes of one leaf, and 4⁴⁰ is more than 2⁶³."""
+    lines = [
+        {"id": f"c{k}", "metric": "RSI", "window": 2, "ticker": TICKERS[0], "comparator": "gt", "threshold": 30 + k}
+        for k in range(40)
+    ]
+    leaves = [{"id": name, "kind": "position", "positions": [name]} for name in TICKERS[:2]]
+    node: dict[str, Any] = {"id": "g", "kind": kind, "children": {"then": leaves[:1], "else": leaves[1:]}}
+    if kind == "numbered":
+        items = [{"id": f"i{k}", "conditions": [line]} for k, line in enumerate(lines)]
+        node["numbered"] = {"quantifier": "atLeast", "n": 20, "items": items}
+    else:
+        half = [line if k % 20 == 0 else line | {"type": "or"} for k, line in enumerate(lines)]
+        node |= {"entryConditions": half[:20], "exitConditions": half[20:]}
+    design = {"kind": "neighbourhood", "changes": 1, "window": "±2"}
+    job = {"data": "sample:us20", "tree": node, "design": design}
+    near, sweep = bound_job(job, prices, {}), parse_job(job)
+    rows = exact(evaluate(near, 0, near.plan.space.size, Cache(2**26))).column("path").to_pylist()
+    assert len(rows) == 121 and all(len(axis.values) == 4 for axis in sweep.space.axes)
+    settings = {"start": near.panel.date(near.start).isoformat()}
+    for branch in range(0, len(rows), 4):
+        _, values = sweep.space[branch]
+        alone = bound_job({"data": "sample:us20", "tree": to_json(fill(sweep.trees[0], values))}, prices, settings)
+        assert evaluate(alone, 0, 1, Cache(2**26)).column("path")[0].as_py() == rows[branch]
+        one = evaluate(near, branch, branch + 1, Cache(2**26))
+        assert one.column("path")[0].as_py() == rows[branch]
+
+
+def weighted_by_volatility(depth: int) -> dict:
+    """The equity of each level is a share of the next; the innermost one follows a gate."""
+    leaves = {side: [{"id": side, "kind": "position", "positions": [ticker]}]
+              for side, ticker in zip(("then", "else"), TICKERS, strict=False)}  # fmt: skip
+    line = {"id": "c", "metric": "RSI", "window": 5, "ticker": TICKERS[0], "comparator": "lt", "threshold": 50}
+    node = {"id": "g", "kind": "indicator", "conditions": [line], "children": leaves}
+    for k in range(depth):
+        leaf = {"id": f"h{k}", "kind": "position", "positions": [TICKERS[k % 3]]}
+        node = {"id": f"f{k}", "kind": "basic", "weighting": "inverse", "volWindow": 3,
+                "children": {"next": [node, leaf]}}  # fmt: skip
+    return {"data": "sample:us20", "tree": node, "design": {"kind": "neighbourhood", "threshold": "±10"}}
+
+
+def test_what_a_change_inside_needs_is_asked_for_once_a_level(
+    prices: dict, always_walked: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An equity around other equities asks for each of them, which has asked for those inside it."""
+    asked, of_equity = [], nearby.NearEvaluator._of_equity
+    monkeypatch.setattr(
+        nearby.NearEvaluator, "_of_equity", lambda self, *rest: asked.append(rest) or of_equity(self, *rest)
+    )
+    for depth in (6, 12):
+        bound = bound_job(weighted_by_volatility(depth), prices, {})
+        evaluate(bound, 0, bound.plan.space.size, Cache(2**26))
+        assert 0 < len(asked) < 4 * depth**2 * bound.plan.space.size
+        asked.clear()

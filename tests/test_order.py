@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness import bound_of, exact
-from random_trees import random_prices
 
 from forge_ray.engine import Cache, Evaluator, evaluate, order
 from forge_ray.engine.bind import BoundPlan, Kernel
 from forge_ray.engine.planes import _places, planes_of
 from forge_ray.engine.simulation import _references
+from harness import bound_of, exact
+from random_trees import random_prices
 
 CACHE = 2**26
 AXES = {"low": [20, 35, 50, 65, 80], "trend": [100, 101, 102, 103], "n": [2, 3, 5, 9]}

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness import bound_of
-from random_trees import random_prices
 
 from forge_ray.engine import Cache, Evaluator
 from forge_ray.engine.planes import planes_of
 from forge_ray.kernels import bits
+from harness import bound_of
+from random_trees import random_prices
 
 COMPARATORS = ("lt", "lte", "gt", "gte")
 

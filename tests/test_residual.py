@@ -8,8 +8,6 @@ from datetime import timedelta
 
 import pyarrow as pa
 import pytest
-from harness import Prices, exact, grid_of, panel_of
-from random_trees import random_prices, random_tree
 
 from forge_ray.data import Panel, parse_split
 from forge_ray.engine import METRIC_COLUMNS, Cache, bind, evaluate
@@ -17,11 +15,13 @@ from forge_ray.plan import Execution, Plan, compile_plan
 from forge_ray.plan.residual import MAX_COFACTORS
 from forge_ray.tree import Grid, Tree, address, fill, parse_tree
 from forge_ray.tree.nodes import Node, node_fields
+from harness import Prices, exact, grid_of, panel_of
+from random_trees import random_prices, random_tree
 
 TICKERS = ("AAA", "BBB", "BIL", "CCC")
 BENCHMARK = "CCC"
 OUTCOME = ("path", "passed", *METRIC_COLUMNS)
-N_SPACES = 120
+N_SPACES = 60
 MAX_BRANCHES = 36
 
 

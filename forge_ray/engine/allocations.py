@@ -16,6 +16,7 @@ from forge_ray.catalog import CASH
 from forge_ray.data import Panel
 from forge_ray.engine.distinct import distinct_numbers, distinct_rows
 from forge_ray.kernels import weights as kernels
+from forge_ray.kernels.weights import NO_WEIGHT
 from forge_ray.tree.nodes import EMPTY, Weighting
 
 
@@ -43,6 +44,8 @@ class Allocation:
 
 
 BITS = 12
+FEW, SMALL = 8, 1 << 12
+"""Of parts of fewer rows that hold less than one ticker in so many, only these are added, unless all is small."""
 
 
 class Rule(NamedTuple):
@@ -104,8 +107,9 @@ def blended(
     shares = _shares(rule, counts, None if volatility is None else volatility[bars])
     weights = _mixed(parts, bars, shares)
     if fallback is not None:
-        rest = np.where(counts.any(axis=1) & ~np.isnan(panel.close[fallback, bars]), 1.0 - _total(shares), 0.0)
-        weights[:, fallback] += rest
+        is_taken = counts.any(axis=1) & ~np.isnan(panel.close[fallback, bars])
+        rest = 1.0 - _total(shares)
+        weights[:, fallback] += np.where(is_taken & (rest > NO_WEIGHT), rest, 0.0)
     return Allocation(weights, np.any(active, axis=1, keepdims=True)[:, 0], row_of)
 
 
@@ -193,7 +197,14 @@ def _total(shares: np.ndarray) -> np.ndarray:
 
 def _mixed(parts: Sequence[Allocation], bars: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Σ share · weights in the order of the parts: the same sum whatever else the panel holds."""
-    weights = np.zeros((len(bars), parts[0].weights.shape[1]))
+    n_tickers = parts[0].weights.shape[1]
+    weights = np.zeros((len(bars), n_tickers))
     for part, share in zip(parts, shares.T, strict=True):
-        weights = weights + share[:, None] * part.weights[part.row_of[bars]]
+        is_short = len(part.weights) < FEW and weights.size > SMALL
+        if is_short and len(columns := np.flatnonzero(part.weights.any(axis=0))) * FEW < n_tickers:
+            rows = np.flatnonzero(share)
+            own = part.weights[:, columns][part.row_of[bars[rows]]]
+            weights[np.ix_(rows, columns)] += share[rows, None] * own
+        else:
+            weights = weights + share[:, None] * part.weights[part.row_of[bars]]
     return weights

@@ -28,6 +28,8 @@ from forge_ray.plan import Mode, Need, Plan, Prune, Requirement
 SCALAR_BELOW = 16_000_000
 """Decisions of all branches together for which no other simulation kernel is compiled."""
 
+MOST_IN_ALL = 2 ** (62 - lanes.RETURN_BITS)
+"""What the largest returns of all intervals may add up to, 1.0 for 100 %, lest an integer sum of them overflows."""
 MAX_RETURNS = 2**22
 """What the fine lanes of the sums hold without overflow: 2²² terms below 2⁴⁰."""
 
@@ -292,7 +294,7 @@ def _scales(
 
     Log and return are fixed at 2⁴⁷. The products start from grids that suit daily returns and are coarsened only if the
     bound Σ_t max|r_t|^p over the panel could overflow; the room is generous, so that spaces that hold other tickers
-    besides still share the grid.
+    besides still share the grid. Raises `DataError` for returns that add up to more than the fixed grid holds.
     """
     entry, exit = panel.field(fills.entry)[:, first_fill:], panel.field(fills.exit)[:, first_fill + fills.step :]
     largest = np.zeros(exit.shape[1])
@@ -300,6 +302,8 @@ def _scales(
         np.fmax(largest, np.abs(out_of / into[: len(out_of)] - 1.0), out=largest)
     dearest = 2.0 * cost.max(initial=0.0)
     bound = np.maximum(np.nan_to_num(largest), np.abs(cash)) * (1.0 + dearest) + dearest
+    if math.fsum(bound) >= MOST_IN_ALL:
+        raise DataError([_too_large(panel, entry, exit, first_fill + fills.step, int(bound.argmax()))])
     scales = np.ones(lanes.N_LANES)
     scales[[lanes.LOG, lanes.RETURN]] = 2.0**lanes.RETURN_BITS
     scales[[lanes.EXPOSURE, lanes.TURNOVER]] = 2.0**40
@@ -314,3 +318,14 @@ def _scales(
         scales[lane] = 2.0 ** min(bits, 62 - math.frexp(math.fsum(bounds))[1])
         scales[lane + 1] = scales[lane] * lanes.FINER
     return scales
+
+
+def _too_large(panel: Panel, entry: np.ndarray, exit: np.ndarray, first: int, t: int) -> Problem:
+    """The ticker with the largest return of an interval, which began to count `first` bars after the first one."""
+    ratios = exit[:, t] / entry[:, t]
+    k = int(np.nanargmax(ratios))
+    told = f"its price on {panel.date(first + t)} is {ratios[k]:,.0f} times the one before"
+    return Problem(
+        f"ticker {panel.tickers[k]}",
+        f"{told}; allowed: returns that add up to less than {MOST_IN_ALL:,}. Is it a split?",
+    )

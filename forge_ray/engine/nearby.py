@@ -154,7 +154,6 @@ class NearEvaluator(Evaluator):
 
     def _of_equity(self, allocation: int, metric: str, window: int, values: Values) -> np.ndarray:
         if isinstance(values, Point) and values.mask & self.plan.expressions[allocation].axes:
-            self.prepare(allocation, values)
             written = Point(self.base, {})
             holds_same = self.allocation(allocation, values) is self._nearby(allocation).allocation
             if holds_same and self.ready(allocation, values) == self.ready(allocation, written):
@@ -170,6 +169,7 @@ class NearEvaluator(Evaluator):
         return self._bases[root]
 
     def _patched(self, root: int, point: Point) -> Allocation:
+        self.prepare(root, point)
         near = self._nearby(root)
         inputs, known = near.program.inputs, near.allocation
         number, found = np.arange(near.program.n_changed)[None].copy(), []

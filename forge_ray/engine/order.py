@@ -43,7 +43,7 @@ def axes_by_change(
     if bound.kernel is not Kernel.LANES or len(residual.inner) < 2:
         return residual.inner
     changed = evaluator.cache.get(
-        ("order", bound.fingerprint, term.tree),
+        ("order", bound.fingerprint, bound.plan.identities[bound.plan.roots[term.tree]], residual.inner),
         partial(_changed, bound, evaluator, term, residual, values, digits),
         lambda _: BYTES,
     )

@@ -23,6 +23,7 @@ from forge_ray.tree import AxisValue, Term
 
 Values = dict[int, AxisValue]
 WORD = 64
+MAX_CODES = 2**62
 _TABLED = {"lt": (True, False), "lte": (True, True), "gt": (False, False), "gte": (False, True)}
 """Comparators of `bits.threshold_table`: whether true is below, whether equal counts."""
 
@@ -140,9 +141,13 @@ def _put_thresholds(
 
 def _combinations(bound: BoundPlan, axes: tuple[int, ...], digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct rows of digits (n, n_axes), ascending, and which one each row is."""
-    code = np.zeros(len(digits), np.int64)
+    code, n_codes = np.zeros(len(digits), np.int64), 1
     for a, column in zip(axes, digits.T, strict=True):
-        code = code * len(bound.plan.space.axes[a].values) + column
+        n = len(bound.plan.space.axes[a].values)
+        if n_codes * n > MAX_CODES:  # some of the axes so far occur together in fewer ways
+            found, _, code = distinct_numbers(code)
+            n_codes = len(found)
+        code, n_codes = code * n + column, n_codes * n
     _, first, row_of = distinct_numbers(code)
     return digits[first], row_of
 

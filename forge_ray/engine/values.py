@@ -131,9 +131,15 @@ class Evaluator:
 
     def ready(self, i: int, values: Values) -> int:
         """The first bar of the equity of an allocation."""
-        return self._kept(
-            "ready", i, values, lambda: Readiness(self.plan, self.panel, values).allocation(i), lambda _: 8
-        )
+        return self._kept("ready", i, values, partial(self._first_bar, i, values), lambda _: 8)
+
+    def _first_bar(self, i: int, values: Values) -> int:
+        readiness = Readiness(self.plan, self.panel, values)
+        for inner in readiness.inside(i):
+            cache, key = self._home("ready", inner, values)
+            if isinstance(known := cache.find(key), int):
+                readiness.known[inner] = known
+        return readiness.allocation(i)
 
     def _kept(self, what: str, i: int, values: Values, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """What an expression is for some values of its axes, made only if the cache has not got it."""
