@@ -59,10 +59,16 @@ def read_file(path: str | Path, *, max_bytes: int = MAX_BYTES, max_depth: int = 
         raise JsonError([Problem(place, getattr(error, "strerror", None) or str(error))]) from error
     if len(data) > max_bytes:
         raise JsonError([Problem(place, f"larger than {max_bytes:,} bytes, which are the most allowed")])
+    return parse_bytes(data, place=place, max_depth=max_depth)
+
+
+def parse_bytes(data: bytes, *, place: str = "", max_depth: int = MAX_DEPTH) -> object:
+    """As `parse`, of UTF-8."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise JsonError([Problem(f"{place}: byte {error.start}", "not UTF-8 text")]) from error
+        at = f"{place}: " if place else ""
+        raise JsonError([Problem(f"{at}byte {error.start}", "not UTF-8 text")]) from error
     return parse(text, place=place, max_depth=max_depth)
 
 

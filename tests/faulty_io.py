@@ -21,10 +21,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from store_driver import RUN_ID, SPEC, receipt, rows
 
 from forge_ray.errors import DiskError, ForgeRayError
 from forge_ray.store import LocalStore, SqliteSink, damaged_copies
+from store_driver import RUN_ID, SPEC, receipt, rows
 
 BLOCK, SIZE, BEFORE = 400, 1_200, 1
 """Branches of a block and of the small run, and how many of its blocks are committed before errors begin."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from definitions import Bars
 
+from definitions import Bars
 from forge_ray.catalog import INDICATOR_BY_NAME
 from forge_ray.data import load
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS

@@ -18,17 +18,24 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from test_store import _flipped
 
 import forge_ray as fr
 from forge_ray.cli.main import command
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.cluster.work import Done
-from forge_ray.errors import CorruptPartError, ForgeRayError, NondeterminismError, StoreError, StoreLockedError
+from forge_ray.errors import (
+    CorruptPartError,
+    ForgeRayError,
+    NondeterminismError,
+    ReplacedError,
+    StoreError,
+    StoreLockedError,
+)
 from forge_ray.report import write_report
-from forge_ray.run import Result, Run, branch_sweep, execute, explain_decision, prepare, repair, verify
+from forge_ray.run import Result, Run, Watch, branch_sweep, execute, explain_decision, prepare, repair, verify
 from forge_ray.store import LocalStore, SqliteSink, damaged_copies
 from forge_ray.sweep import Sweep
+from test_store import _flipped
 
 CACHE, BLOCK, BRANCH = 32 * 2**20, 16, 37
 N_DAYS = 300
@@ -41,7 +48,7 @@ def market(seed: int = 1) -> pl.DataFrame:
     return pl.concat(pl.DataFrame({"Date": days, "Ticker": name, "Close": walk}) for name, walk in walks.items())
 
 
-def sweep(data: pl.DataFrame | None = None) -> Sweep:
+def sweep(data: pl.DataFrame | str | None = None) -> Sweep:
     stock = fr.axis("stock", ["A", "B"])
     dip = fr.rsi(stock, fr.axis("n", "2..9")) < fr.axis("low", "20..60 by 5")
     return fr.sweep(fr.if_(dip, fr.hold(stock), fr.cash()), data=market() if data is None else data)
@@ -224,6 +231,50 @@ def test_copy_with_other_rows_is_found_and_made_anew(run):
     repair(run, LocalExecutor(1, CACHE))
     with closing(sqlite3.connect(run / "results.sqlite")) as connection:
         assert connection.execute("SELECT * FROM results ORDER BY branch").fetchall() == sound
+
+
+def test_a_run_that_starts_over_while_it_is_read_is_told_as_that_and_not_as_damage(run):
+    with closing(LocalStore.read(run)) as store:
+        tables = store.scan(["branch"])
+        next(tables)
+        execute(prepare(sweep()), LocalExecutor(1, CACHE), run.parent, block_size=BLOCK, fresh=True)
+        with pytest.raises(ReplacedError, match=r"was computed anew while it was read; read it again$"):
+            next(tables)
+        assert len(list(store.scan(["branch"]))) == len(store.parts()) and store.verify() == []
+
+
+def test_a_look_at_a_run_that_starts_over_is_one_at_the_new_one(run, monkeypatch):
+    watch, parts_of = Watch(run), LocalStore.parts
+
+    def then_starts_over(store: LocalStore):
+        found = parts_of(store)
+        monkeypatch.undo()
+        execute(prepare(sweep()), LocalExecutor(1, CACHE), run.parent, block_size=BLOCK, fresh=True)
+        return found
+
+    monkeypatch.setattr(LocalStore, "parts", then_starts_over)
+    status = watch.look()
+    assert status.state == "done" and status.best is not None
+
+
+def test_a_catalogue_that_names_a_file_elsewhere_leads_nowhere(run, tmp_path):
+    (tmp_path / "secret").write_text("a password")
+    with closing(LocalStore.reopen(run)) as store, store._catalogue.writing():
+        store._catalogue.keep_files(store._catalogue.files() | {"../secret": "0" * 64})
+    with pytest.raises(CorruptPartError, match=r"catalog\.sqlite: keeps '\.\./secret'"), Run(run) as opened:
+        opened.sweep()
+    assert "keeps '../secret'" in str(verify(run).damaged[0])
+
+
+def test_decisions_of_a_branch_are_not_told_from_other_data(tmp_path):
+    file = tmp_path / "bars.parquet"
+    market().write_parquet(file)
+    result = execute(prepare(sweep(str(file))), LocalExecutor(1, CACHE), tmp_path)
+    with Run(result.path) as opened:
+        explain_decision(branch_sweep(opened, BRANCH), None)
+    market(seed=2).write_parquet(file)
+    with Run(result.path) as opened, pytest.raises(StoreError, match=r"have changed, and its decisions with them"):
+        branch_sweep(opened, BRANCH)
 
 
 def test_copy_follows_a_replaced_part(run):

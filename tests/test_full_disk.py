@@ -12,12 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from test_damage import BLOCK, CACHE, cli, market, sweep
 
 from forge_ray import jsontext
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.errors import DiskError
 from forge_ray.run import Progress, Run, execute, prepare, verify
+from test_damage import BLOCK, CACHE, cli, market, sweep
 
 AFTER = 3 * BLOCK
 

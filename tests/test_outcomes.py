@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from test_exactness import JOB
 
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.engine import Cache, Evaluator, evaluate
 from forge_ray.engine.block import _sleeves, _terms, _values  # the paths of whole blocks
 from forge_ray.engine.known import paths_along
 from forge_ray.engine.planes import planes_of
-from forge_ray.errors import NondeterminismError, StoreError
+from forge_ray.errors import NondeterminismError
 from forge_ray.run import Result, Run, execute, prepare
 from forge_ray.store import OutcomeStore
 from forge_ray.sweep import parse_job
+from test_exactness import JOB
 
 CACHE = 2**26
 LOW = {"axes": JOB["axes"] | {"low": [40, 50, 60]}}
@@ -132,6 +132,16 @@ def test_a_value_that_does_not_fit_its_checksum_is_not_used(tmp_path: Path):
     assert known(third)[0] == known(third)[1], "what was damaged has been replaced"
 
 
+@pytest.mark.parametrize("value", ["x" * 40, 7, 0.5, None], ids=str)
+def test_a_value_that_is_no_blob_is_not_used(value: object, tmp_path: Path):
+    file = tmp_path / "outcomes.sqlite"
+    with closing(sqlite3.connect(file)) as sql, sql:
+        sql.execute("CREATE TABLE outcomes (key BLOB PRIMARY KEY, value)")
+        sql.execute("INSERT INTO outcomes VALUES (?, ?)", (b"key", value))
+    with closing(OutcomeStore(file)) as store:
+        assert store.find(b"key") is None
+
+
 def test_the_hash_of_a_path_is_that_of_its_row():
     job: dict[str, Any] = JOB | LOW | {"execution": {"rebalance": {"threshold": 5}}}
     bound = prepare(parse_job(job)).bound
@@ -170,7 +180,36 @@ def test_many_may_write_at_once(tmp_path: Path):
         assert all(store.find(f"{w} {k}".encode()) == f"{w * k}".encode() for w in range(4) for k in range(20))
 
 
-def test_what_is_no_database_is_an_error_that_names_it(tmp_path: Path):
-    (tmp_path / "outcomes.sqlite").write_bytes(b"no database at all" * 100)
-    with pytest.raises(StoreError, match=r"outcomes\.sqlite: file is not a database; .* can be removed"):
-        OutcomeStore(tmp_path / "outcomes.sqlite")
+def test_what_is_no_database_is_told_and_done_without(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    _, expected = run(tmp_path / "a", LOW)
+    (file,) = (tmp_path / "a").glob("outcomes-*.sqlite")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / file.name).write_bytes(b"no database at all" * 100)
+    found, rows = run(tmp_path / "b", LOW)
+    assert rows.equals(expected) and known(found)[0] == 0
+    (told,) = [record.getMessage() for record in caplog.records if file.name in record.getMessage()]
+    assert f"{tmp_path / 'b' / file.name}: file is not a database" in told and "It can be removed" in told
+
+
+def test_a_file_that_is_refused_later_is_done_without(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Its pages are gone after it was opened; when another is written, somebody is in the middle of a transaction."""
+    file = tmp_path / "outcomes.sqlite"
+    with closing(OutcomeStore(file)) as store:
+        for k in range(2_000):
+            store.keep(f"{k}".encode().ljust(32), bytes(500))
+    with closing(OutcomeStore(file)) as store:
+        data = bytearray(file.read_bytes())
+        data[4096:] = bytes(len(data) - 4096)
+        file.write_bytes(data)
+        assert store.find(b"7".ljust(32)) is None
+        assert store.find(b"8".ljust(32)) is None
+    with closing(sqlite3.connect(tmp_path / "held.sqlite", isolation_level=None)) as held:
+        store = OutcomeStore(tmp_path / "held.sqlite")
+        store._sql.execute("PRAGMA busy_timeout = 10")
+        held.execute("BEGIN IMMEDIATE")
+        store.keep(b"key", b"value")
+        store.close()
+    told = [record.getMessage() for record in caplog.records]
+    assert [name for name in ("outcomes.sqlite", "held.sqlite") for text in told if name in text] == [
+        "outcomes.sqlite", "held.sqlite",
+    ]  # fmt: skip

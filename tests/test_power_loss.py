@@ -29,10 +29,10 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pytest
-from faulty_io import BLOCK, BLOCKS, SIZE, build, start
-from store_driver import RUN_ID, SPEC, receipt, rows
 
+from faulty_io import BLOCK, BLOCKS, SIZE, build, start
 from forge_ray.store import LocalStore
+from store_driver import RUN_ID, SPEC, receipt, rows
 
 SECTOR = 512
 MOST_SUBSETS = 256

@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tracemalloc
@@ -26,14 +27,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import store_driver
-from store_driver import BLOCK, REPAIR_STAGES, RUN_ID, SIZE, SPEC, STAGES, receipt, rows
 
+import store_driver
+from forge_ray.cli.main import command
 from forge_ray.errors import (
     CorruptPartError,
+    DiskError,
     IncompleteRunError,
     InputError,
     NondeterminismError,
+    ReplacedError,
     StoreError,
     StoreLockedError,
 )
@@ -51,6 +54,7 @@ from forge_ray.store import (
 )
 from forge_ray.store.catalogue import Catalogue
 from forge_ray.tree import Where
+from store_driver import BLOCK, REPAIR_STAGES, RUN_ID, SIZE, SPEC, STAGES, receipt, rows
 
 BLOCKS = [(lo, min(lo + BLOCK, SIZE)) for lo in range(0, SIZE, BLOCK)]
 ALL_ROWS = rows(0, SIZE)
@@ -77,8 +81,10 @@ class Local:
     def path(self) -> Path:
         return self.root / RUN_ID
 
-    def open(self, *, spec: bytes = SPEC, block: int = BLOCK, size: int = SIZE, take_over: bool = False) -> LocalStore:
-        store = LocalStore.create_or_open(self.root, RUN_ID, spec, block, size, take_over)
+    def open(
+        self, *, spec: bytes = SPEC, block: int = BLOCK, size: int = SIZE, take_over: bool = False, fresh: bool = False
+    ) -> LocalStore:
+        store = LocalStore.create_or_open(self.root, RUN_ID, spec, block, size, take_over, fresh=fresh)
         return self.opened.enter_context(closing(store))
 
     def read(self) -> LocalStore:
@@ -228,6 +234,40 @@ class StoreContract:
         at.open()
         assert at.files() == recorded | {"rows/note.txt", "rows/note.parquet"}
 
+    def test_fresh_run_has_no_block_and_another_block_size_and_refuses_the_driver_before(self, at):
+        old = at.open()
+        at.fill(old, BLOCKS)
+        old.finish({"branches": SIZE})
+        fresh = at.open(fresh=True, take_over=True, block=2 * BLOCK)
+        assert (fresh.counts(), fresh.finished, at.files()) == ({"branches": 0, "passed": 0}, False, set())
+        assert next(iter(fresh.missing())) == (0, 2 * BLOCK) and fresh.epoch == 3
+        with pytest.raises(StoreError, match="epoch 1 was taken over by epoch 3"):
+            at.fill(old, BLOCKS[:1])
+        fresh.close()
+        assert at.open().block_size == 2 * BLOCK
+
+    def test_fresh_run_that_is_stopped_while_it_removes_files_is_not_the_old_one(self, at, monkeypatch):
+        store, unlink = at.open(), Path.unlink
+        at.fill(store, BLOCKS)
+        store.finish({"branches": SIZE})
+        store.close()
+        left = [3]
+
+        def stop(path: Path, missing_ok: bool = False) -> None:
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+            unlink(path, missing_ok)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", stop)
+            with pytest.raises(KeyboardInterrupt):
+                at.open(fresh=True)
+        assert len(at.files()) == len(BLOCKS) - 2
+        assert at.read().counts()["branches"] == 0 and not at.read().finished
+        again = at.open()
+        assert at.files() == set() and list(again.missing()) == BLOCKS
+
     def test_scan_sees_the_moment_it_began(self, at):
         store = at.open()
         at.fill(store, BLOCKS[:3])
@@ -298,6 +338,21 @@ class StoreContract:
         store = at.open()
         at.fill(store, BLOCKS)
         assert store.verify() == []
+
+    def test_file_that_may_not_be_read_is_no_damage(self, at, monkeypatch):
+        store = at.open()
+        at.fill(store, BLOCKS[:2])
+
+        read = Path.read_bytes
+
+        def refuse(path: Path) -> bytes:
+            if path.suffix == ".parquet":
+                raise OSError(errno.EMFILE, "Too many open files")
+            return read(path)
+
+        monkeypatch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(DiskError, match="Too many open files"):
+            store.verify()
 
     def test_flipped_bit_is_never_read_as_a_row(self, at):
         store = at.open()
@@ -378,7 +433,7 @@ class StoreContract:
         scan = at.read().scan()
         first = next(scan)
         store.replace(at.write(store, *BLOCKS[2]))
-        with suppress(CorruptPartError):
+        with suppress(ReplacedError):
             assert pa.concat_tables([first, *scan]).equals(rows(0, 3 * BLOCK))
 
     def test_damage_tells_block_and_remedy(self, at):
@@ -900,9 +955,13 @@ def test_driver_that_stopped_in_the_middle_of_a_commit_has_to_be_ended_which_is_
     monkeypatch.setattr("forge_ray.store.catalogue.BUSY_SECONDS", 0.2)
     with _drive(at.root, "committing", "3", "SIGSTOP") as driver:
         _wait_until_stopped(driver)
-        with pytest.raises(StoreLockedError, match=rf"locked: process {driver.pid} on \S+ stopped .* end it and run"):
-            at.open(take_over=True)
-        driver.kill()
+        try:
+            with pytest.raises(
+                StoreLockedError, match=rf"locked: process {driver.pid} on \S+ stopped .* end it and run"
+            ):
+                at.open(take_over=True)
+        finally:
+            driver.kill()
     store = at.open()
     assert list(store.missing()) == BLOCKS[2:]
     at.fill(store, list(store.missing()))
@@ -930,3 +989,105 @@ def test_commit_that_fails_at_its_end_records_nothing(at, monkeypatch):
     assert store.counts() == {"branches": 0, "passed": 0}
     at.fill(store, BLOCKS)
     assert len(store.frame()) == SIZE
+
+
+# ---------------------------------------------------------------- folders that somebody else has made
+
+
+@pytest.mark.parametrize("name", ["lock", "more", "catalog.sqlite", "sweep.json", "rows"])
+def test_a_run_with_a_link_is_refused_and_nothing_elsewhere_is_touched(at, tmp_path, name):
+    """Its lock would overwrite a file, its orphans would be those of another run."""
+    at.fill(at.open(), BLOCKS[:2])
+    at.opened.close()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    kept = elsewhere / "0-50-9.parquet"
+    kept.write_text("a line\n")
+    if name == "rows":
+        shutil.rmtree(at.path / name)
+    else:
+        (at.path / name).unlink(missing_ok=True)
+    (at.path / name).symlink_to(kept if "." in name or name == "lock" else elsewhere)
+    with pytest.raises(StoreError, match=f"{name}: a link; whoever writes here would write elsewhere"):
+        at.open()
+    assert kept.read_text() == "a line\n" and list(elsewhere.iterdir()) == [kept]
+
+
+def test_what_is_no_regular_file_is_damage_and_is_not_waited_for(at):
+    store = at.open()
+    at.fill(store, BLOCKS)
+    first, spec = at.path / store.parts()[0].path, at.path / "sweep.json"
+    for path in (first, spec):
+        path.unlink()
+        os.mkfifo(path)
+    assert {damage.file for damage in store.verify()} == {str(first), str(spec)}
+    with pytest.raises(CorruptPartError, match="no regular file"):
+        pa.concat_tables(store.scan())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE VIEW run AS WITH RECURSIVE e(n) AS (SELECT 1 UNION ALL SELECT n FROM e) SELECT n, n FROM e",
+        "CREATE TABLE run (state TEXT NOT NULL, seal TEXT NOT NULL CHECK (seal > randomblob(1)))",
+    ],
+    ids=["an endless view", "a table with a condition"],
+)
+def test_catalogue_with_other_tables_is_damaged(at, statement):
+    at.fill(at.open(), BLOCKS[:1])
+    at.opened.close()
+    with closing(sqlite3.connect(at.path / "catalog.sqlite")) as sql, sql:
+        sql.execute("DROP TABLE run")
+        sql.execute(statement)
+    with pytest.raises(CorruptPartError, match="other tables than those of a run"):
+        at.read()
+
+
+def test_a_refused_read_is_not_made_damage_by_what_ends_it(at):
+    """SQLite ends a transaction by itself where the disk fails it."""
+    at.fill(at.open(), BLOCKS[:1])
+    catalogue = at.read()._catalogue
+
+    def refuse_in_the_middle() -> None:
+        with catalogue.moment():
+            catalogue._sql.execute("ROLLBACK")
+            raise DiskError("the disk says no")
+
+    with pytest.raises(DiskError, match="the disk says no"):
+        refuse_in_the_middle()
+
+
+def test_a_lack_of_memory_is_no_damage(at, monkeypatch):
+    at.fill(store := at.open(), BLOCKS[:1])
+
+    def refuse(*_: object, **__: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 8000000 failed")
+
+    monkeypatch.setattr(pq.ParquetFile, "read", refuse)
+    with pytest.raises(MemoryError):
+        store.verify()
+
+
+@pytest.mark.parametrize(
+    ("spec", "job"),
+    [
+        (b"{}", b"{}"),
+        (b"\xff\xfe", b"{}"),
+        (b"[]", b"[]"),
+        (b'{"axes": {"n": []}, "keep": "all", "split": "none", "tree_names": []}', b"{}"),
+        (b'{"axes": {}, "keep": "all", "split": "none", "tree_names": []}', b"\xff"),
+    ],
+    ids=["empty", "no text", "lists", "an axis without values", "a job that is no text"],
+)
+@pytest.mark.parametrize("name", ["top", "show", "status", "report", "explain"])
+def test_whatever_a_sealed_run_holds_readers_end_with_an_error(at, name, spec, job, monkeypatch, capsys):
+    """Seals are no signatures: whoever makes a run by hand gives it the right ones."""
+    store = at.open(spec=spec)
+    at.fill(store, BLOCKS)
+    store.keep_job(job)
+    store.finish({})
+    at.opened.close()
+    more = {"show": ["0"], "explain": ["0", "2020-01-02"]}
+    monkeypatch.setattr(sys, "argv", ["forge-ray", name, str(at.path), *more.get(name, [])])
+    assert command() in (1, 2)
+    assert capsys.readouterr().err.count("error: ") == 1

@@ -2,15 +2,17 @@
 
 from forge_ray.store.contract import MissingRunError, Predicate, ResultStore
 from forge_ray.store.encode import content_hash, encode, encode_part, write_part, write_payload
-from forge_ray.store.local import MARKET, LocalStore
-from forge_ray.store.lock import Holder, holder_of, is_held
+from forge_ray.store.local import LocalStore
+from forge_ray.store.lock import LOCK, Holder, RunLock, holder_of, is_held
 from forge_ray.store.outcomes import OutcomeStore
-from forge_ray.store.reading import SPEC
+from forge_ray.store.reading import JOB, MARKET, SPEC
 from forge_ray.store.receipts import Damage, Part, Receipt
-from forge_ray.store.sink import COPY, SqliteSink, copy_again, damaged_copies
+from forge_ray.store.sink import COPY, SqliteSink, copy_again, damaged_copies, remove_copy
 
 __all__ = [
     "COPY",
+    "JOB",
+    "LOCK",
     "MARKET",
     "SPEC",
     "Damage",
@@ -22,6 +24,7 @@ __all__ = [
     "Predicate",
     "Receipt",
     "ResultStore",
+    "RunLock",
     "SqliteSink",
     "content_hash",
     "copy_again",
@@ -30,6 +33,7 @@ __all__ = [
     "encode_part",
     "holder_of",
     "is_held",
+    "remove_copy",
     "write_part",
     "write_payload",
 ]

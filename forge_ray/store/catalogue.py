@@ -82,7 +82,7 @@ class Catalogue:
         self.path, self.epoch = path, READER
         self._next: _State | None = None
         with self._named():
-            self._sql = sqlite3.connect(_uri(path, readonly), BUSY_SECONDS, isolation_level=None, uri=True)
+            self._sql = sqlite3.connect(uri_of(path, readonly), BUSY_SECONDS, isolation_level=None, uri=True)
         try:
             self._configure(readonly)
         except StoreError:
@@ -101,6 +101,8 @@ class Catalogue:
         if version != FORMAT:
             text = f"catalogue format {version}; this version reads format {FORMAT}"
             raise StoreError(f"{self.path}: {text}: run the job again in another folder")
+        if {sql for (sql,) in self._all("SELECT sql FROM sqlite_master")} != set(_TABLES):
+            raise self._damaged("it has other tables than those of a run")
         return self._state().header
 
     def create(self, header: Header) -> None:
@@ -110,6 +112,14 @@ class Catalogue:
                 self._all(table)
             self._all("INSERT INTO run VALUES (?, ?)", _sealed(_State(header)))
             self._all(f"PRAGMA user_version = {FORMAT}")
+
+    def clear(self, header: Header) -> Header:
+        """Forget all blocks, what is kept beside them, and the driver before. Returns the new header."""
+        with self._transaction():
+            epoch = self._state().epoch
+            self._all("DELETE FROM blocks")
+            self._keep(_State(header, epoch + 1))
+        return header
 
     def raise_epoch(self) -> None:
         """Become the one driver whose commits are accepted."""
@@ -244,6 +254,11 @@ class Catalogue:
         try:
             yield
         finally:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        """Unless SQLite has, which it does by itself where the disk fails it."""
+        if self._sql.in_transaction:
             self._all("ROLLBACK")
 
     def _configure(self, readonly: bool) -> None:
@@ -268,8 +283,7 @@ class Catalogue:
             self._all("COMMIT")
         finally:
             self._next = None
-            if self._sql.in_transaction:
-                self._all("ROLLBACK")
+            self._roll_back()
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -304,7 +318,7 @@ def _xor(first: str, second: str) -> str:
     return f"{int(first, 16) ^ int(second, 16):0{2 * _SEAL}x}"
 
 
-def _uri(path: Path, readonly: bool) -> str:
+def uri_of(path: Path, readonly: bool) -> str:
     """A reader normally shares the write-ahead log. In a folder where it may not, and without a log, nobody writes."""
     uri = path.absolute().as_uri()
     if not readonly:

@@ -65,6 +65,10 @@ class ResultStore(Protocol):
     size; the block size is that of the first opening. A creation cut short is completed by the next opening, which also
     writes a damaged specification again.
 
+    **Starting over.** A run that is opened as a fresh one has no block and no end from one transaction on, and the
+    block size that was asked for then; the files of before are orphans. Killed before that it is the old run, after it
+    the new one.
+
     A store is used by the thread that opened it. `commit`, `replace`, `finish` and `collect_orphans` need one opened
     for writing.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,11 +53,11 @@ def remove(path: Path) -> None:
 
 def make_folder(path: Path) -> None:
     """Create a folder and its parents so that their names survive a power cut. Raises `DiskError`."""
-    if path.is_dir():
-        return
-    if path != path.parent:
-        make_folder(path.parent)
     try:
+        if path.is_dir():
+            return
+        if path != path.parent:
+            make_folder(path.parent)
         path.mkdir(exist_ok=True)
         fsync_folder(path.parent)
     except OSError as error:
@@ -70,6 +71,13 @@ def fsync_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file; reading anything else might never end. Raises OSError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise FileNotFoundError(errno.ENOENT, "no regular file")
+    return path.read_bytes()
 
 
 def lost(path: Path, error: OSError) -> str:
@@ -86,5 +94,5 @@ def refused(path: Path, what: str, error: OSError) -> DiskError:
 
 def free_bytes(path: Path) -> str:
     """In words, of the file system that a path lies on."""
-    existing = next(folder for folder in path.absolute().parents if folder.exists())
+    existing = next(folder for folder in path.absolute().parents if os.access(folder, os.F_OK))
     return f"{shutil.disk_usage(existing).free:,} bytes are free"

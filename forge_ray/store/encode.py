@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forge_ray.errors import CorruptPartError, StoreError, shown
-from forge_ray.store.disk import lost, write_new
+from forge_ray.store.disk import lost, read_file, write_new
 from forge_ray.store.receipts import Part
 
 _PART_PATH = re.compile(r"[a-z][a-z0-9_]*/([0-9]+)-([0-9]+)-[A-Za-z0-9._-]+\.parquet")
@@ -82,7 +82,7 @@ def read_part(run_dir: Path, part: Part, columns: list[str] | None = None) -> pa
     """The rows of a part, or some of their columns. Raises `CorruptPartError` unless every byte is as committed."""
     path = locate(run_dir, part.path)
     try:
-        data = path.read_bytes()
+        data = read_file(path)
         wrong = _wrong_bytes(part, data)
         if not wrong:
             table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(columns)
@@ -91,6 +91,8 @@ def read_part(run_dir: Path, part: Part, columns: list[str] | None = None) -> pa
             wrong = f"{table.num_rows:,} rows; the catalogue says {part.rows:,}"
     except OSError as error:
         wrong = lost(path, error)
+    except pa.ArrowMemoryError:  # says nothing about the file
+        raise
     except pa.ArrowException as error:
         wrong = str(error)
     raise damaged_part(run_dir, part, wrong)

@@ -13,6 +13,7 @@ A run on disk is a folder named by its run id::
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -27,16 +28,16 @@ from forge_ray.errors import (
     NondeterminismError,
     StoreError,
     StoreLockedError,
+    listed,
     shown,
 )
 from forge_ray.store.catalogue import Catalogue, Header
-from forge_ray.store.disk import make_folder, remove, rewrite
+from forge_ray.store.disk import make_folder, read_file, remove, rewrite
 from forge_ray.store.encode import block_of, encode, is_part, locate
-from forge_ray.store.lock import RunLock
-from forge_ray.store.reading import CATALOGUE, JOB, ROWS, SPEC, StoredRun
+from forge_ray.store.lock import LOCK, Holder, RunLock, holder_of
+from forge_ray.store.reading import CATALOGUE, JOB, MARKET, ROWS, SPEC, StoredRun
 from forge_ray.store.receipts import Part, Receipt
 
-MARKET = "market.parquet"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -45,12 +46,14 @@ class LocalStore(StoredRun):
 
     @classmethod
     def create_or_open(
-        cls, root: Path, run_id: str, spec: bytes, block_size: int, size: int, take_over: bool = False
-    ) -> LocalStore:
+        cls, root: Path, run_id: str, spec: bytes, block_size: int, size: int, take_over: bool = False,
+        *, fresh: bool = False,
+    ) -> LocalStore:  # fmt: skip
         """Open a run under `root` for writing, creating or mending what is missing, and remove its orphans.
 
-        take_over : replace a driver that holds the run; it can commit nothing more. Raises `StoreLockedError`, and
-        `StoreError` if the run id stands for another specification or size.
+        take_over : replace a driver that holds the run; it can commit nothing more. fresh : in one transaction no block
+        exists any more. Raises `StoreLockedError`, and `StoreError` if the run id stands for another specification or
+        size.
         """
         if not _RUN_ID.fullmatch(run_id):
             raise StoreError(f"run id {shown(run_id)}; allowed: up to 64 letters, digits, - and _")
@@ -58,37 +61,40 @@ class LocalStore(StoredRun):
             raise StoreError(f"run {run_id}: block size {block_size} and size {size}; allowed: at least 1")
         path = root / run_id
         wanted = Header(run_id, block_size, size, hashlib.sha256(spec).hexdigest())
-        return cls._held(path, lambda catalogue: _ready(path, catalogue, wanted, spec), take_over)
+        return cls._opened(path, lambda catalogue: _ready(path, catalogue, wanted, spec, fresh), take_over)
 
     @classmethod
     def reopen(cls, path: Path, take_over: bool = False) -> LocalStore:
         """Open the run in a folder for writing, whatever the folder is called, and remove its orphans. Raises as
         `read` and `create_or_open`."""
         header = _header_of(path)
-        return cls._held(path, lambda catalogue: header, take_over)
+        return cls._opened(path, lambda catalogue: header, take_over)
 
     @classmethod
-    def _held(cls, path: Path, prepare: Callable[[Catalogue], Header], take_over: bool) -> LocalStore:
+    def _opened(cls, path: Path, prepare: Callable[[Catalogue], Header], take_over: bool) -> LocalStore:
         """The run in a folder under its lock, with a new epoch. Nothing is removed unless the catalogue is sound."""
         make_folder(path / ROWS)
+        _refuse_links(path)
         with ExitStack() as held:
-            lock = held.enter_context(closing(RunLock(path / "lock", take_over=take_over)))
+            lock = held.enter_context(closing(RunLock(path / LOCK, take_over=take_over)))
             with _naming(lock.replaced):
                 catalogue = held.enter_context(closing(Catalogue(path / CATALOGUE, readonly=False)))
                 header = prepare(catalogue)
                 catalogue.blocks()
                 catalogue.raise_epoch()
-            store = cls(path, catalogue, header, held.pop_all())
-        try:
+            store = cls(path, catalogue, header, held)
             store.collect_orphans()
-        except StoreError:
-            store.close()
-            raise
-        return store
+            store._held = held.pop_all()
+            return store
 
     @property
     def epoch(self) -> int:
         return self._catalogue.epoch
+
+    @property
+    def holder(self) -> Holder | None:
+        """The process that holds the lock, or held it last."""
+        return holder_of(self.path / LOCK)
 
     def keep_job(self, job: bytes, market: pa.Table | None = None) -> None:
         """Keep the job, and the market if it is nowhere else, beside the results.
@@ -182,6 +188,14 @@ class LocalStore(StoredRun):
                 locate(self.path, part.path).unlink()
 
 
+def _refuse_links(path: Path) -> None:
+    """A run has files and folders of its own: through a link, what is elsewhere would be written or removed."""
+    with os.scandir(path) as entries:
+        links = sorted(entry.name for entry in entries if entry.is_symlink())
+    if links:
+        raise StoreError(f"{path}: {listed(links)}: a link; whoever writes here would write elsewhere. Remove it")
+
+
 @contextmanager
 def _naming(replaced: str) -> Iterator[None]:
     """Whoever was taken over may hold the catalogue itself, which nobody can take from a process that lives."""
@@ -194,12 +208,14 @@ def _naming(replaced: str) -> Iterator[None]:
         raise StoreLockedError(text) from error
 
 
-def _ready(path: Path, catalogue: Catalogue, wanted: Header, spec: bytes) -> Header:
-    """The header of a run that is there whole, after its creation was completed if need be."""
-    header = catalogue.header() or _create(path, catalogue, wanted, spec)
+def _ready(path: Path, catalogue: Catalogue, wanted: Header, spec: bytes, fresh: bool) -> Header:
+    """The header of a run that is there whole, after its creation was completed if need be. fresh : without blocks."""
+    header = catalogue.header()
+    if header is None:
+        header = _create(path, catalogue, wanted, spec, fresh)
     _check_same(path, header, wanted)
     _mend_spec(path, spec)
-    return header
+    return catalogue.clear(wanted) if fresh else header
 
 
 def _header_of(path: Path) -> Header:
@@ -209,16 +225,16 @@ def _header_of(path: Path) -> Header:
 
 def _mend_spec(path: Path, spec: bytes) -> None:
     try:
-        sound = (path / SPEC).read_bytes() == spec
+        sound = read_file(path / SPEC) == spec
     except OSError:
         sound = False
     if not sound:
         rewrite(path / SPEC, spec)
 
 
-def _create(path: Path, catalogue: Catalogue, header: Header, spec: bytes) -> Header:
+def _create(path: Path, catalogue: Catalogue, header: Header, spec: bytes, fresh: bool) -> Header:
     """Complete the creation of a run: specification first, then the record that makes it one."""
-    if next((path / ROWS).iterdir(), None) is not None:
+    if not fresh and next((path / ROWS).iterdir(), None) is not None:
         raise StoreError(f"{path}: there are rows but no record of them; restore catalog.sqlite or remove the folder")
     rewrite(path / SPEC, spec)
     catalogue.create(header)

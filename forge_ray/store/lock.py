@@ -18,6 +18,7 @@ from typing import NamedTuple
 from forge_ray.errors import StoreLockedError
 from forge_ray.store.disk import refused
 
+LOCK = "lock"
 LOOKS, LOOK_SECONDS = 5, 0.01
 """How often and how long a driver waits for somebody who only looks whether the lock is held."""
 _HOLDER = re.compile(r"process (\d+) on (.+)")
@@ -95,10 +96,12 @@ def is_held(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except BlockingIOError:
         return True
+    except OSError as error:
+        raise refused(path, "look at the lock", error) from error
     return False
 
 
@@ -106,7 +109,7 @@ def holder_of(path: Path) -> Holder | None:
     """Who holds the lock of a run, or held it last; None if the file does not say."""
     try:
         found = _HOLDER.match(path.read_text(errors="replace"))
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return None
     return Holder(int(found[1]), found[2]) if found else None
 

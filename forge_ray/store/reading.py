@@ -13,18 +13,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from forge_ray.errors import CorruptPartError, IncompleteRunError, InputError, Problem, StoreError, unknown
+from forge_ray.errors import (
+    CorruptPartError,
+    DiskError,
+    IncompleteRunError,
+    InputError,
+    Problem,
+    ReplacedError,
+    StoreError,
+    listed,
+    shown,
+    unknown,
+)
 from forge_ray.store.catalogue import REMEDY, Catalogue, Header
 from forge_ray.store.contract import MissingRunError, Predicate
-from forge_ray.store.disk import lost, refused
-from forge_ray.store.encode import content_hash, damaged_part, fixed_bytes, read_part
+from forge_ray.store.disk import lost, read_file, refused
+from forge_ray.store.encode import block_of, content_hash, damaged_part, fixed_bytes, read_part
 from forge_ray.store.receipts import Damage, Part, Receipt
 
 if TYPE_CHECKING:
     import polars as pl
 
 ROWS = "rows"
-CATALOGUE, SPEC, JOB = "catalog.sqlite", "sweep.json", "job.json"
+CATALOGUE, SPEC, JOB, MARKET = "catalog.sqlite", "sweep.json", "job.json", "market.parquet"
 _PAGE = 4096
 _HANDS = 64
 _PATH_BYTES = 16
@@ -40,7 +51,11 @@ class StoredRun:
     def read(cls, path: Path) -> Self:
         """Open a run for reading. Raises `MissingRunError` if `path` is not the folder of a run."""
         file = path / CATALOGUE
-        if not file.is_file():
+        try:
+            is_there = file.is_file()
+        except OSError as error:  # such as a name that is too long
+            raise MissingRunError(f"{path}: no run here ({error.strerror})") from error
+        if not is_there:
             raise MissingRunError(f"{path}: no run here ({file.name} is missing{_left_over(path)})")
         with ExitStack() as held:
             catalogue = held.enter_context(closing(Catalogue(file, readonly=True)))
@@ -83,6 +98,8 @@ class StoredRun:
         files = self._catalogue.files()
         if JOB not in files:
             raise StoreError(f"{self.path}: no job was kept with this run")
+        if strange := files.keys() - {JOB, MARKET}:
+            raise CorruptPartError(str(self._catalogue.path), f"keeps {listed(map(shown, sorted(strange)))}", REMEDY)
         remedy = "`forge-ray run` with the job that made this run writes it again"
         return {name: self._kept(name, sha256, remedy) for name, sha256 in files.items()}[JOB]
 
@@ -90,7 +107,7 @@ class StoredRun:
         """A file beside the rows, every byte checked."""
         path = self.path / name
         try:
-            data = path.read_bytes()
+            data = read_file(path)
         except OSError as error:
             raise CorruptPartError(str(path), lost(path, error), remedy) from error
         if (found := hashlib.sha256(data).hexdigest()) != sha256:
@@ -228,9 +245,11 @@ class StoredRun:
         """What is wrong with the files of a block: bytes, checksums of pages, values, branch numbers."""
         for part in block.parts:
             try:
-                self._check(block, part, read_part(self.path, part))
+                self._check(block, part, self._read(part, None))
             except CorruptPartError as error:
                 yield Damage(error.path, error.what, error.remedy, (block.lo, block.hi))
+            except (DiskError, ReplacedError):
+                raise  # they tell nothing of the file
             except StoreError as error:
                 yield Damage(str(self._catalogue.path), str(error), REMEDY, (block.lo, block.hi))
 
@@ -261,10 +280,16 @@ class StoredRun:
     def _blank(self) -> pa.Table:
         """The columns of the rows without any row."""
         parts = self.parts()[:1]
-        return read_part(self.path, parts[0]).slice(0, 0) if parts else pa.table({})
+        return self._read(parts[0], None).slice(0, 0) if parts else pa.table({})
 
     def _read(self, part: Part, columns: Sequence[str] | None) -> pa.Table:
-        table = read_part(self.path, part, None if columns is None else list(columns))
+        try:
+            table = read_part(self.path, part, None if columns is None else list(columns))
+        except CorruptPartError as error:
+            block = self._catalogue.block(block_of(part.path)[0])
+            if block is None or part not in block.parts:
+                raise ReplacedError(f"{self.path}: was computed anew while it was read; read it again") from error
+            raise
         if columns is not None and len(table.column_names) != len(columns):
             absent = [name for name in columns if name not in table.column_names]
             raise InputError([unknown(str(self.path), "column", name, self.columns) for name in absent])

@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing, contextmanager
 import pyarrow as pa
 
 from forge_ray.errors import CorruptPartError
-from forge_ray.store.catalogue import refused_by_sqlite
+from forge_ray.store.catalogue import BUSY_SECONDS, refused_by_sqlite, uri_of
 from forge_ray.store.disk import remove
 from forge_ray.store.encode import block_of
 from forge_ray.store.local import LocalStore
@@ -31,7 +31,8 @@ class SqliteSink:
     def __init__(self, store: LocalStore):
         self.store, self.path = store, store.path / COPY
         with self._named(), ExitStack() as held:
-            self._connection = held.enter_context(closing(sqlite3.connect(self.path, isolation_level=None)))
+            opened = sqlite3.connect(self.path, BUSY_SECONDS, isolation_level=None)
+            self._connection = held.enter_context(closing(opened))
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute("CREATE TABLE IF NOT EXISTS blocks (part TEXT PRIMARY KEY) WITHOUT ROWID")
@@ -57,7 +58,7 @@ class SqliteSink:
         with self._named(), self._transaction():
             self._connection.execute(f"CREATE TABLE IF NOT EXISTS results ({columns}, PRIMARY KEY (branch))")
             self._connection.executemany(f"INSERT OR REPLACE INTO results VALUES ({marks})", _rows(table))
-            self._connection.execute("INSERT INTO blocks VALUES (?)", (part.path,))
+            self._connection.execute("INSERT OR IGNORE INTO blocks VALUES (?)", (part.path,))
 
     def close(self) -> None:
         with self._named():
@@ -89,23 +90,31 @@ def _rows(table: pa.Table) -> Iterator[tuple]:
 def damaged_copies(store: LocalStore) -> list[Damage]:
     """What the copy of a run does not hold as the parts do; nothing without a copy.
 
-    Blocks not copied yet are no damage, and those whose part is damaged cannot be compared.
+    Until a run is finished, blocks not copied yet are no damage. Those whose part is damaged cannot be compared.
     """
     path, remedy = store.path / COPY, _remedy(store)
     if not path.exists():
         return []
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(uri_of(path, readonly=True), isolation_level=None, uri=True)) as connection:
             wrong = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
             return [Damage(str(path), text, remedy) for text in wrong] or list(_differing(store, connection))
     except sqlite3.Error as error:
+        refusal = refused_by_sqlite(path, error, remedy)
+        if not isinstance(refusal, CorruptPartError):
+            raise refusal from error
         return [Damage(str(path), str(error), remedy)]
 
 
-def copy_again(store: LocalStore) -> None:
-    """Throw the copy away and make it anew from the parts."""
+def remove_copy(store: LocalStore) -> None:
+    """Throw the copy away, if there is one."""
     for suffix in ("-wal", "-shm", ""):
         remove(store.path / (COPY + suffix))
+
+
+def copy_again(store: LocalStore) -> None:
+    """Make the copy anew from the parts."""
+    remove_copy(store)
     with closing(SqliteSink(store)) as sink:
         sink.catch_up()
 
@@ -115,15 +124,19 @@ def _remedy(store: LocalStore) -> str:
 
 
 def _differing(store: LocalStore, connection: sqlite3.Connection) -> Iterator[Damage]:
-    path, n_rows = str(store.path / COPY), 0
+    path, n_rows, n_missing = str(store.path / COPY), 0, 0
+    connection.execute("BEGIN")  # one moment of the copy, then the parts: blocks are committed before they are copied
     copied = {part for (part,) in connection.execute("SELECT part FROM blocks")}
     for part in store.parts():
         n_rows += part.rows
+        n_missing += part.path not in copied
         if part.path in copied and not _is_copied(store, part, connection):
             lo, hi = block_of(part.path)
             yield Damage(path, f"block [{lo}, {hi}): other rows than {part.path}", _remedy(store), (lo, hi))
     if copied and connection.execute("SELECT count(*) FROM results").fetchone()[0] > n_rows:
         yield Damage(path, "rows that belong to no block", _remedy(store))
+    if n_missing and store.finished:
+        yield Damage(path, f"the rows of {n_missing:,} block(s) are missing", _remedy(store))
 
 
 def _is_copied(store: LocalStore, part: Part, connection: sqlite3.Connection) -> bool:
