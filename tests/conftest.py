@@ -3,7 +3,9 @@
 ``python -m pytest --campaign tests/test_store.py -k kill`` runs the rounds of a campaign, without the option those that
 fit into every test run. At the end each such test says in one line where its faults landed.
 
-With ``-n 2`` a file is done by one process; those that start Ray are all done by the same one, and first.
+With ``-n`` a file is done by one process; those that start Ray are all done by the same one, and first.
+
+`forge_ray.cluster` is imported here because it sets what Ray reads when it is imported, as tests do.
 """
 
 from __future__ import annotations
@@ -11,12 +13,17 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+import forge_ray.cluster  # noqa: F401 see above
 
 LANDED = "landed"
 STARTS_RAY = {f"test_{name}" for name in (
-    "cluster_access", "driver_faults", "elastic", "faults", "notebook", "pool", "ray", "soak", "submit",
+    "autoscaler", "cluster_access", "driver_faults", "elastic", "faults", "notebook", "pool", "ray", "soak", "submit",
 )}  # fmt: skip
 
 
@@ -24,13 +31,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--campaign", action="store_true", help="fault tests with all their rounds, for hours")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Before xdist looks for the groups."""
-    items.sort(key=lambda item: item.path.stem not in STARTS_RAY)
-    for item in items:
-        name = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("ray" if name in STARTS_RAY else name))
+    """First those that start Ray, of these last the pool: Ray waits a minute in a process that knew a cluster which was
+    killed."""
+    items.sort(key=lambda item: (item.path.stem not in STARTS_RAY, item.path.stem == "test_pool"))
+
+
+class _ByFile(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        """The group of a test, which one process does."""
+        name = Path(nodeid.partition("::")[0]).stem
+        return "ray" if name in STARTS_RAY else name
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
+    return _ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)

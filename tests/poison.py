@@ -1,8 +1,8 @@
 """Workers that do something to themselves where they meet certain branches, for tests of what that leads to.
 
 They replace the real ones in the crew of a driver and reach the actors pickled by value. What they do to themselves:
-``"segfault"``, ``"abort"``, ``"loop"``, ``"hog"`` (eats memory) and ``"kill"``, as the kernel does when it is out of
-memory.
+``"segfault"``, ``"abort"``, ``"loop"``, ``"hog"`` (eats memory), ``"memory"`` (has none) and ``"kill"``, as the kernel
+does when it is out of memory.
 """
 
 from __future__ import annotations
@@ -69,5 +69,7 @@ def suffer(kind: str) -> None:
                 eaten.append(np.ones(2**20))
                 time.sleep(0.005)
             raise MemoryError(f"{HOG_BYTES:,} bytes are eaten")
+        case "memory":
+            raise MemoryError("nothing is left")
     while True:
         pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import re
 import socket
 import stat
 import subprocess
@@ -12,18 +12,22 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
-from test_submit import end, free_ports, wait_for
 
-from forge_ray.cluster import crew, token
-from forge_ray.cluster.crew import ClusterError, OwnCrew, start_embedded
+from forge_ray.cluster import crew, jobs, token
+from forge_ray.cluster.crew import ClusterError, OwnCrew, PoolCrew, start_embedded
+from forge_ray.cluster.pool import Pool
 from forge_ray.cluster.ray_executor import RayExecutor, ray
 from forge_ray.cluster.token import TokenError, is_loopback, make_token, protect_token, require_guarded
 from forge_ray.engine import kernel_cache
+from forge_ray.errors import DiskError
 from forge_ray.run import choose_executor
+from heads import Ports, answers, end, environment, head_command
+from runs import wait_for
 
 CACHE = 2**26
 CANARY = "c4n4ry" * 6
@@ -68,15 +72,6 @@ def own_address() -> str:
     pytest.skip("this machine has no address but loopback")
 
 
-def environment(**more: str) -> dict[str, str]:
-    """Without any setting of Ray, with a short folder: sockets lie below it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
-        "RAY_memory_monitor_refresh_ms": "0",
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        **more,
-    }
-
-
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fr") as path:
@@ -86,20 +81,15 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module", autouse=True)
 def processes(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Two clusters, which start at the same time: one that is embedded in a process, and the address of an open one."""
-    host, port, agent, agent_grpc, client = own_address(), *free_ports(4)
-    start = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
-        *("--num-cpus=1", "--include-dashboard=false", f"--temp-dir={folder / 'open'}", f"--port={port}"),
-        *(f"--node-ip-address={host}", f"--dashboard-agent-listen-port={agent}", "--object-store-memory=80000000"),
-        *(f"--dashboard-agent-grpc-port={agent_grpc}", f"--ray-client-server-port={client}"),
-    ]
+    host, ports = own_address(), Ports.free()
+    start = head_command(folder / "open", host, ports, "--num-cpus=1", "--include-dashboard=false")
     head = opened(start, folder / "head.log", RAY_AUTH_MODE="disabled")
     command = [sys.executable, "-c", EMBEDDED, json.dumps(JOB)]
     kept = str(kernel_cache().folder.parent.parent)
     settings = {"HOME": str(folder), "FORGE_RAY_CACHE": kept, "VENDOR_API_KEY": CANARY}
     embedded = opened(command, folder / "embedded.log", **settings)
     try:
-        yield embedded, f"{host}:{port}"
+        yield embedded, f"{host}:{ports.gcs}"
     finally:
         for process in (head, embedded):
             with process:  # closes its pipes
@@ -120,11 +110,6 @@ def open_cluster(processes: tuple[subprocess.Popen[str], str]) -> str:
     host, port = address.split(":")
     wait_for(lambda: answers(host, int(port)), "the head did not start")
     return address
-
-
-def answers(host: str, port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex((host, port)) == 0
 
 
 def test_an_open_cluster_that_others_reach_is_not_joined(open_cluster: str, monkeypatch: pytest.MonkeyPatch):
@@ -207,18 +192,106 @@ def test_no_token_is_sent_with_the_question(monkeypatch: pytest.MonkeyPatch):
     assert {name: value for name, value in given.items() if "AUTH" in name} == {"RAY_AUTH_MODE": "disabled"}
 
 
-@pytest.mark.parametrize("error", [ConnectionError("no answer"), ray.exceptions.AuthenticationError("no token")])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ConnectionError("no answer"), "no answer; RAY_AUTH_MODE and the token must be those of the cluster"),
+        (ray.exceptions.AuthenticationError("no token"), "RAY_AUTH_MODE and the token must be those of the cluster"),
+        (RuntimeError("Version mismatch: The cluster was started with Ray 2.1"), "Version mismatch: The cluster was"),
+    ],
+)
 def test_a_cluster_that_does_not_take_us_is_told_with_what_to_look_at(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
+    error: Exception, told: str, monkeypatch: pytest.MonkeyPatch
 ):
     def refuse(**options: Any) -> None:
         raise error
 
     monkeypatch.setattr(crew.ray, "init", refuse)
-    with pytest.raises(
-        ClusterError, match=r"cannot join the Ray cluster at 127.0.0.1:1: .*RAY_AUTH_MODE and the token"
-    ):
+    monkeypatch.setattr(crew, "require_answer", lambda address: None)
+    with pytest.raises(ClusterError, match=rf"cannot join the Ray cluster at 127.0.0.1:1: [^$]*{told}"):
         OwnCrew(1, CACHE, "127.0.0.1:1").join()
+    if not isinstance(error, ConnectionError):
+        with pytest.raises(ClusterError, match="Ray does not start here: "):
+            OwnCrew(1, CACHE, None).join()
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("127.0.0.1:1", "nobody answers at 127.0.0.1:1: Connection refused"),
+        ("no-such-host.invalid:6379", "nobody answers at no-such-host.invalid:6379: "),
+        *((text, "allowed: auto, or HOST:PORT of the head") for text in (
+            "127.0.0.1", "localhost:x", "http://127.0.0.1:8265", "127.0.0.1:99999", ":6379", "127.0.0.1:6379/x")),
+    ],
+)  # fmt: skip
+def test_an_address_that_leads_to_no_cluster_is_told_at_once(address: str, told: str):
+    with pytest.raises(ClusterError, match=re.escape(told)):
+        OwnCrew(1, CACHE, address).join()
+
+
+@pytest.mark.parametrize("error", [ray.exceptions.OutOfDiskError("full"), ray.exceptions.ObjectStoreFullError("full")])
+def test_an_object_store_without_room_for_the_plan_is_an_error_of_the_disk(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(value: object) -> None:
+        raise error
+
+    monkeypatch.setattr(jobs, "warn_of_spilling", lambda bound: None)
+    monkeypatch.setattr(jobs.ray, "put", refuse)
+    with pytest.raises(DiskError, match="the object store of this node has no room for the plan and its panel: "):
+        jobs.job_of(object(), outlives=False)
+
+
+class OneRay:
+    """What `ray` is to a crew that only joins and leaves."""
+
+    def __init__(self) -> None:
+        self.session, self.address = 0, "127.0.0.1:1"
+
+    def init(self, **_: Any) -> None:
+        self.session += 1
+
+    def shutdown(self) -> None:
+        self.session = -abs(self.session)
+
+    def is_initialized(self) -> bool:
+        return self.session > 0
+
+    def get_runtime_context(self) -> Any:
+        session = str(self.session)
+        return SimpleNamespace(get_node_id=lambda: session, get_job_id=lambda: session, gcs_address=self.address)
+
+
+def test_a_cluster_that_its_user_started_meanwhile_is_left_to_him(monkeypatch: pytest.MonkeyPatch):
+    fake, one = OneRay(), OwnCrew(1, CACHE, None)
+    monkeypatch.setattr(crew, "ray", fake)
+    monkeypatch.setattr(one, "_connect", fake.init)
+    one.join()
+    one.leave()
+    assert not fake.is_initialized(), "it was the crew's own"
+    for joins_again in (True, False):
+        one.join()
+        fake.shutdown()
+        fake.session = 10 + joins_again
+        if joins_again:
+            one.join()
+        one.leave()
+        assert fake.is_initialized()
+        fake.session = -20
+
+
+def test_a_process_on_another_cluster_does_not_look_for_the_pool_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("FORGE_RAY_POOL", str(tmp_path))
+    fake = OneRay()
+    monkeypatch.setattr(crew, "ray", fake)
+    fake.init()
+    pool = PoolCrew(Pool(7, "127.0.0.1:2", 2, CACHE, "", {}, 0.0), 1)
+    with pytest.raises(ClusterError, match=r"cannot join the pool of process 7 .* connected to 127\.0\.0\.1:1"):
+        pool.join()
+    fake.address = "127.0.0.1:2"
+    pool.join()
+    pool.leave()
+    assert fake.is_initialized(), "it was joined by its user"
 
 
 # ---------------------------------------------------------------- starting one

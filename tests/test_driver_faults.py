@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
@@ -20,16 +21,18 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from forge_ray.cli import resume
+from forge_ray.cli.resume import how_to_go_on, note_commit
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.cluster.work import Done, Work
 from forge_ray.engine import BoundPlan
 from forge_ray.errors import StoreLockedError
-from forge_ray.run import Prepared, Progress, Run, execute, prepare
+from forge_ray.run import Prepared, Progress, execute, prepare
 from forge_ray.run.interrupts import Interrupts
-from forge_ray.store import LocalStore, MissingRunError
+from forge_ray.store import LocalStore
 from forge_ray.sweep import parse_job
+from runs import CACHE, committed, rows, wait_for
 
-CACHE = 64 * 2**20
 CLI = [sys.executable, "-m", "forge_ray.cli.main"]
 SLOW = [sys.executable, str(Path(__file__).with_name("slow_driver.py"))]
 EXIT_SECONDS = 2.5
@@ -75,32 +78,9 @@ def command(tmp_path: Path) -> list[str]:
     return ["run", str(job), "--out", str(tmp_path), "--workers", "2", "--json", "--local"]
 
 
-def rows(path: str | Path) -> pl.DataFrame:
-    """All committed rows, every byte of them checked."""
-    with Run(path) as run:
-        assert run.store.verify() == []
-        return run.frame()
-
-
-def committed(path: Path) -> int:
-    try:
-        with closing(LocalStore.read(path)) as store:
-            return store.counts()["branches"]
-    except MissingRunError:
-        return 0  # Not created, or not completely yet.
-
-
 def start(command: list[str]) -> subprocess.Popen[str]:
     """A driver in a session of its own, as a shell would start it."""
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[str], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert driver.poll() is None, driver.communicate()
-        assert time.monotonic() < deadline, "nothing was committed in time"
-        time.sleep(0.01)
 
 
 def interrupted(driver: subprocess.Popen[str], *signals: signal.Signals) -> tuple[float, str]:
@@ -136,7 +116,7 @@ def test_a_signal_does_not_wait_for_a_block_of_a_minute(
     """Threads are inside such blocks; what is finished is committed, and the command that is named goes on."""
     path = tmp_path / prepared.run_id
     driver = start([*SLOW, "3", "60", *command, "--fresh"])
-    wait_for(lambda: committed(path) > 0, driver)
+    wait_for(lambda: committed(path) > 0, "nothing is committed", driver=driver)
     seconds, said = interrupted(driver, *signals)
     assert seconds < EXIT_SECONDS
     assert driver.returncode == code
@@ -146,6 +126,20 @@ def test_a_signal_does_not_wait_for_a_block_of_a_minute(
     named = shlex.split(said.partition("go on with: ")[2])
     assert finished(*CLI, *named[1:])["computed"] == len(expected) - done
     assert rows(path).equals(expected)
+
+
+def test_what_is_for_once_is_named_until_it_is_done(monkeypatch: pytest.MonkeyPatch):
+    """Before the first commit the run that is there may still be the old one."""
+    monkeypatch.setattr(resume, "_COMMITTED", threading.Event())
+    once, plain = ["run", "job.json", "--fresh", "--take-over"], ["needle", "a tree.json"]
+    told = "no block is committed yet, begin again with: forge-ray run job.json --fresh --take-over"
+    assert how_to_go_on(once) == told
+    for is_committed in (False, True):
+        if is_committed:
+            note_commit()
+        assert how_to_go_on(plain) == "finished blocks are committed, go on with: forge-ray needle 'a tree.json'"
+        assert how_to_go_on(["plan", "job.json"]) == how_to_go_on([]) == "nothing is left half-done"
+    assert how_to_go_on(once) == "finished blocks are committed, go on with: forge-ray run job.json"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
@@ -164,7 +158,7 @@ def test_a_signal_ends_a_run_on_ray_in_time(
                 pass
             time.sleep(chance.uniform(0, 8))
         else:
-            wait_for(lambda out=out: committed(out / prepared.run_id) > 0, driver)
+            wait_for(lambda out=out: committed(out / prepared.run_id) > 0, "nothing is committed", driver=driver)
         seconds, said = interrupted(driver, number)
         done = committed(out / prepared.run_id)
         landed["before the first commit" if not done else "inside" if done < len(expected) else "after the last"] += 1
@@ -286,7 +280,7 @@ def test_a_driver_killed_again_and_again_loses_and_doubles_nothing(
         path, before = out / prepared.run_id, 0
         for _ in range(3):
             driver = start([*CLI, *arguments])
-            wait_for(lambda path=path, before=before: committed(path) > before, driver)
+            wait_for(lambda path=path, before=before: committed(path) > before, "nothing is committed", driver=driver)
             time.sleep(chance.uniform(0, 0.15))
             driver.kill()
             driver.communicate()
@@ -314,7 +308,7 @@ def test_a_driver_that_slept_through_a_take_over_commits_nothing(
     """Asleep it holds the run; a second driver is refused, and with --take-over is not."""
     path = tmp_path / prepared.run_id
     sleeper = start([*SLOW, "5", "0.5", *command])
-    wait_for(lambda: committed(path) >= 5 * BLOCK, sleeper)
+    wait_for(lambda: committed(path) >= 5 * BLOCK, "nothing is committed", driver=sleeper)
     sleeper.send_signal(signal.SIGSTOP)  # between two commits: inside one, nobody could take over before it is ended
     done = committed(path)
     assert done < len(expected)

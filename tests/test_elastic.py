@@ -16,9 +16,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from poison import plant
 from ray.cluster_utils import Cluster
-from test_ray import CACHE, JOB, rows, wait_for
 
 from forge_ray.cluster import crew as crews
 from forge_ray.cluster import ray_executor as executing
@@ -33,6 +31,8 @@ from forge_ray.engine import Cache, Tally, projected_bytes, projected_seconds
 from forge_ray.errors import InputError
 from forge_ray.run import Prepared, Progress, choose_executor, execute, prepare, session
 from forge_ray.sweep import parse_job
+from poison import plant
+from runs import CACHE, JOB, rows, wait_for
 
 SMALL = JOB | {"axes": {"n": "2..9", "low": "20..60 by 1", "stock": ["AAPL", "MSFT"], "calm": [0.8, 1.2, 1.6]}}
 NODE = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
@@ -147,7 +147,9 @@ def joined() -> Iterator[Cluster]:
 @pytest.fixture
 def cluster(joined: Cluster) -> Cluster:
     """As nobody uses it: Ray tells of CPUs that are free again a moment later."""
-    wait_for(lambda: ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"], 30)
+    wait_for(
+        lambda: ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"], "CPUs are in use", seconds=30
+    )
     return joined
 
 

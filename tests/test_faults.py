@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,23 +23,29 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from poison import plant
 from ray.cluster_utils import Cluster
-from test_ray import CACHE, JOB, rows
+from ray.exceptions import ActorHandleNotFoundError, GetTimeoutError
 
 from forge_ray.cli import commands
 from forge_ray.cli.text import show_branch, show_result
+from forge_ray.cluster import crew
+from forge_ray.cluster import ray_executor as executing
 from forge_ray.cluster import work as working
+from forge_ray.cluster.crew import ClusterError
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.cluster.patience import LEAST_SECONDS, Patience
-from forge_ray.cluster.ray_executor import RayExecutor
+from forge_ray.cluster.ray_executor import LONGEST_PAUSE, MAX_IN_VAIN, RayExecutor
 from forge_ray.cluster.suspects import MAX_LOST, MAX_TRIALS, PIECES, Cause, Charges
 from forge_ray.cluster.work import Done, Work, do, probe
+from forge_ray.cluster.worker import BlockWorker
 from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Cache
 from forge_ray.errors import BlockMemoryError, EvaluationError
 from forge_ray.report import write_report
 from forge_ray.run import Prepared, Progress, Run, execute, prepare, repair
+from forge_ray.store import LOCK, Holder, RunLock, holder_of
 from forge_ray.sweep import parse_job
+from poison import plant
+from runs import CACHE, JOB, committed, rows
 
 STORE_BYTES, SHARE_BYTES = 80 * 2**20, 256 * 2**20
 SMALL = JOB | {"axes": {"n": "2..9", "low": "20..60 by 2", "stock": ["AAPL", "MSFT"], "calm": [0.8, 1.2, 1.6]}}
@@ -281,12 +288,24 @@ def test_a_block_is_halved_until_memory_suffices(prepared: Prepared, tmp_path: P
     assert asked == [(1000, CACHE), (500, CACHE // 2), *[(250, CACHE // 4)] * 4]
 
 
+@pytest.mark.parametrize("where", ["evaluate", "_counts", "encode_part"])
 def test_memory_that_never_suffices_is_an_error_that_names_the_block(
-    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+    where: str, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(working, "evaluate", never)
+    monkeypatch.setattr(working, where, never)
     with pytest.raises(BlockMemoryError, match=r"block \[7, 8\): MemoryError: none"):
-        probe(Work(7, 8, "1", ""), prepared.bound, Cache(CACHE))
+        do(Work(7, 8, "1", "/nowhere"), prepared.bound, Cache(CACHE))
+
+
+def test_a_folder_of_the_same_name_on_another_node_is_not_that_of_the_run(prepared: Prepared, tmp_path: Path):
+    """The same job was once run there; who holds its lock is another driver."""
+    (tmp_path / "rows").mkdir()
+    with closing(RunLock(tmp_path / LOCK)):
+        here = Work(0, 40, "1", str(tmp_path), holder_of(tmp_path / LOCK))
+        for elsewhere in (replace(here, holder=Holder(1, "head")), replace(here, run_dir="/nowhere")):
+            done = do(elsewhere, prepared.bound, Cache(CACHE))
+            assert done.payload is not None and not any((tmp_path / "rows").iterdir())
+        assert do(here, prepared.bound, Cache(CACHE)).payload is None and any((tmp_path / "rows").iterdir())
 
 
 def test_a_branch_alone_may_not_take_more_than_its_share(prepared: Prepared, monkeypatch: pytest.MonkeyPatch):
@@ -304,15 +323,42 @@ def never(*_: Any) -> None:
     raise MemoryError("none")
 
 
+# ---------------------------------------------------------------- workers that die in vain
+
+
+def test_those_that_die_together_count_once_and_those_that_go_on_dying_end_the_run(monkeypatch: pytest.MonkeyPatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(executing, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    dispatch = executing._Dispatch.__new__(executing._Dispatch)
+    dispatch.in_vain, dispatch.paused_until = 0, -1.0
+    for _ in range(32):
+        dispatch._count_in_vain("their node went")
+    assert dispatch.in_vain == 1 and dispatch.paused_until == 2
+    assert dispatch._why_nobody() == "1 worker(s) died one after the other: their node went; no worker has come"
+    for _ in range(MAX_IN_VAIN - 1):
+        clock.now += LONGEST_PAUSE
+        dispatch._count_in_vain("memory is used up")
+    clock.now += LONGEST_PAUSE
+    with pytest.raises(ClusterError, match=r"11 worker\(s\) died one after the other: memory is used up"):
+        dispatch._count_in_vain("memory is used up")
+
+
+def test_an_error_that_is_not_ours_says_what_it_is():
+    task_error: Any = SimpleNamespace(cause=KeyError("AAPL"))
+    assert str(executing._cause(task_error)) == "KeyError: 'AAPL'"
+
+
 # ---------------------------------------------------------------- on a cluster of three nodes
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """Outside of a campaign it looks for lost nodes six times as often as Ray would by itself."""
+    more = {} if pytestconfig.getoption("--campaign") else {"_system_config": {"health_check_period_ms": 500}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_memory_monitor_refresh_ms", "0")
         patch.delenv("RAY_ADDRESS", raising=False)
-        cluster = Cluster(initialize_head=True, head_node_args=node_args())
+        cluster = Cluster(initialize_head=True, head_node_args=node_args() | more)
         for _ in range(2):
             cluster.add_node(**node_args())
         yield cluster
@@ -359,7 +405,7 @@ def test_poison_branches_are_found_and_the_others_are_as_ever(
         if not any("is left out" in record.getMessage() for record in caplog.records):
             before.append(progress.branches)
 
-    result = execute(prepared, executor, tmp_path, block_size=PIECES if n == 3 else None, on_progress=look)
+    result = execute(prepared, executor, tmp_path, block_size=PIECES if n == 3 else 512, on_progress=look)
     assert max(before) > (0.7 if n == 3 else 0.5) * len(expected)
     check_poisoned(rows(Path(result.path)), expected, statuses)
     assert (result.branches, result.computed) == (len(expected),) * 2
@@ -368,6 +414,47 @@ def test_poison_branches_are_found_and_the_others_are_as_ever(
     assert again.computed == 0 and again.crashed == result.crashed, "the rows are committed"
     landed.update(poison.values())
     assert executor.deaths[Cause.NODE] == 0
+
+
+def test_a_worker_that_answers_before_it_dies_of_our_kill_is_charged_all_the_same(
+    cluster: Cluster, prepared: Prepared, expected: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    plant(monkeypatch, {4_321: "memory"})
+    executor, kill, killed = executor_on(cluster), executing.ray.kill, list[Any]()
+
+    def kill_it(actor: Any) -> None:
+        with suppress(ActorHandleNotFoundError):  # the run is over by now
+            kill(actor)
+
+    def kill_later(actor: Any, no_restart: bool = True) -> None:
+        if no_restart:
+            kill(actor)  # at the end of the run
+            return
+        killed.append(actor)
+        threading.Timer(0.3, kill_it, [actor]).start()
+
+    monkeypatch.setattr(executing.ray, "kill", kill_later)
+    result = execute(prepared, executor, tmp_path, block_size=512)
+    check_poisoned(rows(Path(result.path)), expected, {4_321: "crashed"})
+    assert executor.deaths == {Cause.CRASHED: len(killed)}, "each is charged"
+
+
+def test_workers_that_answer_and_cannot_work_end_the_run(
+    cluster: Cluster, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Such as those that do not reach the object store: their blocks go back, but not for ever."""
+
+    class OutOfReach(BlockWorker):
+        def do(self, job: Any, work: Any) -> Any:
+            raise GetTimeoutError("the plan does not come")
+
+    monkeypatch.setattr(crew, "BlockWorker", OutOfReach)
+    monkeypatch.setattr(executing, "LONGEST_PAUSE", 0.01)
+    executor = executor_on(cluster)
+    text = r"11 worker\(s\) failed one after the other: worker \d+ answers, and cannot do its work: [^$]*does not come"
+    with pytest.raises(ClusterError, match=text):
+        execute(prepared, executor, tmp_path)
+    assert not executor.deaths and committed(tmp_path / prepared.run_id) == 0
 
 
 def test_workers_killed_while_they_work_lose_and_double_nothing(

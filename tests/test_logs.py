@@ -7,12 +7,24 @@ import logging
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from test_cli import BRANCHES, JOB, forge_ray
 
-from forge_ray.cluster.logs import AsJson, ForPeople, Kept, Stamp, about, keep_records, log_again, log_to_stderr
+from forge_ray.cluster.logs import (
+    AsJson,
+    ForPeople,
+    Kept,
+    Stamp,
+    about,
+    keep_records,
+    log_again,
+    log_to_stderr,
+    run_at_work,
+)
+from forge_ray.cluster.work import _parts
 from forge_ray.errors import InputError
+from test_cli import BRANCHES, JOB, forge_ray
 
 NASTY = "XLK\x1b[31m\nerror: forged\x9b"
 
@@ -45,6 +57,16 @@ def test_errors_are_records_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (line,) = done.err.splitlines()
     assert (done.code, json.loads(line)["level"]) == (2, "error")
     assert json.loads(line)["message"].startswith("nowhere: no run here")
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_parts_of_a_block_log_about_it_from_any_thread(threads: int, caplog: pytest.LogCaptureFixture):
+    def part(k: int) -> Any:
+        logging.getLogger("forge_ray.engine").warning("part %d of %s", k, run_at_work())
+
+    with about("a1b2", (0, 30)):
+        _parts(threads, part, range(3))
+    assert sorted(record.getMessage() for record in caplog.records) == [f"part {k} of a1b2" for k in range(3)]
 
 
 def test_an_unknown_form_is_refused():

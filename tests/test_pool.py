@@ -9,9 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
@@ -22,10 +23,10 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from test_ray import CACHE, JOB, attempts, committed, rows, wait_for
 
 import forge_ray
-from forge_ray.cluster import code
+from forge_ray.cluster import code, ray_executor
+from forge_ray.cluster import pool as pools
 from forge_ray.cluster.crew import ClusterError, OwnCrew, PoolCrew
 from forge_ray.cluster.jobs import job_of
 from forge_ray.cluster.local import LocalExecutor
@@ -33,13 +34,15 @@ from forge_ray.cluster.pool import Pool, PoolError, find_pool, pool_folder, star
 from forge_ray.cluster.pool_server import remove_remains
 from forge_ray.cluster.pool_status import reports
 from forge_ray.cluster.ray_executor import RayExecutor, ray
+from forge_ray.cluster.suspects import Cause
 from forge_ray.cluster.token import is_loopback, require_guarded
 from forge_ray.cluster.worker import BlockWorker
 from forge_ray.data import MappedFields
 from forge_ray.engine import Tally
 from forge_ray.run import Prepared, Progress, Run, Session, choose_executor, execute, prepare
-from forge_ray.store import is_held
+from forge_ray.store import LOCK, RunLock, is_held
 from forge_ray.sweep import parse_job
+from runs import CACHE, JOB, attempts, committed, rows, wait_for
 
 CLI = [sys.executable, "-m", "forge_ray.cli.main"]
 PACKAGE = Path(forge_ray.__file__).parent
@@ -165,7 +168,7 @@ def test_a_driver_killed_in_the_middle_leaves_the_pool_to_the_next(
     pids = {name: report.pid for name, report in reports(pool).items() if report}
     command, path = [*CLI, "run", str(job), "--out", str(tmp_path), "--json"], tmp_path / prepared.run_id
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(lambda: committed(path) > 0)
+    wait_for(lambda: committed(path) > 0, "nothing is committed")
     first.kill()
     first.wait()
     done = committed(path)
@@ -225,7 +228,7 @@ def test_what_a_run_counted_can_be_scraped_and_its_timeline_is_written(pool: Poo
     path, pids = tmp_path / run_id, {report.pid for report in reports(pool).values() if report}
     command = [*CLI, "run", "job.json", "--out", ".", "--json", "--log-format", "json", "--timeline", "trace.json"]
     with subprocess.Popen(command, cwd=tmp_path, text=True, stdout=PIPE, stderr=PIPE) as driver:
-        wait_for(lambda: committed(path) > 0)
+        wait_for(lambda: committed(path) > 0, "nothing is committed")
         killed = min(pids)
         os.kill(killed, signal.SIGKILL)
         out, err = driver.communicate(timeout=120)
@@ -326,6 +329,70 @@ def test_a_pool_that_will_not_do_is_not_used_and_it_is_said(
     assert isinstance(fits, RayExecutor) and isinstance(fits.crew, PoolCrew)
 
 
+def test_a_pool_works_for_one_process_at_a_time(pool: Pool, caplog: pytest.LogCaptureFixture):
+    """Who waits cannot tell whose block a worker dies of, or hangs in."""
+    first = PoolCrew(pool, 1)
+    first.join()
+    try:
+        executor = choose_executor(ray=True)
+        assert isinstance(executor, RayExecutor) and isinstance(executor.crew, OwnCrew)
+        assert f"is not used: it works for process {os.getpid()}; an embedded cluster is started" in caplog.text
+        with pytest.raises(ClusterError, match=rf"it works for process {os.getpid()}; wait, or --address local"):
+            PoolCrew(pool, 1).join()
+        told = subprocess.run([*CLI, "pool", "status"], capture_output=True, check=True, text=True).stdout
+        assert told.splitlines()[0].endswith(f": 2 workers, at work for process {os.getpid()}")
+    finally:
+        first.leave()
+    again = choose_executor(ray=True)
+    assert isinstance(again, RayExecutor) and isinstance(again.crew, PoolCrew)
+
+
+def test_a_worker_that_finds_no_room_to_start_again_is_not_waited_for(
+    pool: Pool, prepared: Prepared, expected: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Somebody else's task has been waiting for a CPU, and gets the one of the dead."""
+    monkeypatch.setattr(ray_executor, "SILENT_SECONDS", 2)
+    executor, killed, others = RayExecutor(None, CACHE, crew=PoolCrew(pool, None)), list[int](), list[Any]()
+
+    @ray.remote(num_cpus=1)
+    def wait_long() -> None:
+        time.sleep(600)
+
+    def kill_once(progress: Progress) -> None:
+        if not killed and len(executor.pids) == 2:
+            others.append(wait_long.remote())
+            killed.append(executor.pids[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    result = execute(prepared, executor, tmp_path, block_size=512, on_progress=kill_once)
+    assert killed and executor.deaths == {Cause.CRASHED: 1}
+    assert rows(Path(result.path)).equals(expected)
+    wait_for(lambda: all(reports(pool).values()), "a worker does not come back")
+
+
+def test_workers_that_are_busy_for_nobody_start_again(
+    pool: Pool, prepared: Prepared, expected: pl.DataFrame, tmp_path: Path
+):
+    """After an interrupt. One in an endless branch would keep the next job waiting for ever."""
+    before = {report.pid for report in reports(pool).values() if report}
+    given = list[int]()
+
+    def interrupt(progress: Progress) -> None:
+        given.extend(executor.pids)
+        raise KeyboardInterrupt
+
+    executor = RayExecutor(None, CACHE, crew=PoolCrew(pool, None))
+    with pytest.raises(KeyboardInterrupt):
+        execute(prepared, executor, tmp_path, block_size=1024, on_progress=interrupt)
+    path = tmp_path / prepared.run_id
+    assert 0 < committed(path) < len(expected), "the interrupt must land inside the work"
+    result = execute(prepared, RayExecutor(None, CACHE, crew=PoolCrew(pool, None)), tmp_path)
+    assert result.computed and rows(path).equals(expected)
+    wait_for(lambda: all(reports(pool).values()), "a worker does not come back")
+    after = {report.pid for report in reports(pool).values() if report}
+    assert set(given) & before and not set(given) & after
+
+
 def test_who_names_a_cluster_gets_that_one(pool: Pool, monkeypatch: pytest.MonkeyPatch):
     named = choose_executor(ray=True, address="127.0.0.1:1")
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
@@ -371,10 +438,30 @@ def test_a_worker_with_other_code_is_refused(edited: bool, pool: Pool, prepared:
         joined.leave()
 
 
+def test_a_job_whose_pool_is_stopped_says_so_and_can_go_on(prepared: Prepared, expected: pl.DataFrame, tmp_path: Path):
+    """With a pool of its own."""
+    (tmp_path / "job.json").write_text(json.dumps(JOB))
+    command = [*CLI, "run", "job.json", "--out", "."]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGE_RAY_POOL", str(tmp_path / "pool"))
+        start_pool(1, CACHE)
+        with subprocess.Popen(command, cwd=tmp_path, text=True, stdout=PIPE, stderr=PIPE) as driver:
+            wait_for(lambda: committed(tmp_path / prepared.run_id) > 0, "nothing is committed", driver=driver)
+            pool = stop_pool()
+            out, err = driver.communicate(timeout=60)
+    assert driver.returncode == 1 and not out
+    assert err.splitlines()[-1] == (
+        f"error: the pool of process {pool.pid} (1 of 1 workers) was stopped; run the same command again to go on"
+    )
+    done = committed(tmp_path / prepared.run_id)
+    assert 0 < done < len(expected), "the stop must land inside the work"
+    assert execute(prepared, LocalExecutor(1, CACHE), tmp_path).computed == len(expected) - done
+
+
 def test_a_pool_that_was_killed_is_none(pool: Pool):
     """The last one: it takes the pool down."""
     os.kill(pool.pid, signal.SIGKILL)
-    wait_for(lambda: not is_held(pool_folder() / "lock"), 20)
+    wait_for(lambda: not is_held(pool_folder() / "lock"), "the lock is held", seconds=20)
     assert (pool_folder() / "pool.json").exists() and find_pool() is None
     assert Path(pool.folder).exists()
     remove_remains(pool_folder())  # as the next pool does first
@@ -383,6 +470,48 @@ def test_a_pool_that_was_killed_is_none(pool: Pool):
     assert (told.returncode, told.stdout) == (4, "no pool is running\n")
     with pytest.raises(PoolError, match="no pool is running"):
         stop_pool()
+
+
+def test_word_of_a_pool_that_was_killed_is_not_that_of_the_one_that_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("FORGE_RAY_POOL", str(tmp_path))
+    for pid, is_there in ((1, False), (os.getpid(), True)):
+        (tmp_path / "pool.json").write_bytes(msgspec.json.encode(Pool(pid, "", 1, CACHE, "", {}, 0.0)))
+        assert find_pool() is None, "nobody holds the lock"
+        with closing(RunLock(tmp_path / LOCK)):
+            assert (find_pool() is not None) == is_there
+
+
+def test_a_pool_that_is_being_started_is_not_started_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("FORGE_RAY_POOL", str(tmp_path))
+    (tmp_path / "log").write_text("what the first one says")
+    with (
+        closing(RunLock(tmp_path / LOCK)),
+        pytest.raises(PoolError, match="process starts a pool, or ends one"),
+    ):
+        start_pool(1, CACHE)
+    assert (tmp_path / "log").read_text() == "what the first one says"
+
+
+def test_a_pool_whose_start_is_interrupted_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("FORGE_RAY_POOL", str(tmp_path))
+    started = list[int]()
+
+    def interrupt(server: int) -> bool:
+        started.append(server)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pools, "_has_ended", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        start_pool(1, CACHE)
+    assert os.waitpid(started[0], 0)[0] == started[0] and not is_held(tmp_path / LOCK)
+
+
+def test_a_pool_without_a_folder_is_not_started(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FORGE_RAY_POOL", "/proc/pool")
+    with pytest.raises(PoolError, match=r"/proc/pool: .*; FORGE_RAY_POOL names another folder"):
+        start_pool(1, CACHE)
 
 
 def test_a_pool_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import psutil
 import pytest
-from test_ray import JOB
 
 from forge_ray.cluster.ray_executor import RayExecutor
 from forge_ray.run import Session, execute, prepare
 from forge_ray.store import LocalStore
 from forge_ray.sweep import parse_job
+from runs import JOB
 
 AXES = {"n": "2..21", "low": "20..69.9 by 0.1", "stock": ["AAPL", "MSFT", "XOM", "KO", "GE"],
         "calm": "0.6..2.5 by 0.1"}  # fmt: skip

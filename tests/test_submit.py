@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
@@ -25,15 +21,16 @@ import psutil
 import pytest
 
 from forge_ray.cluster.local import LocalExecutor
-from forge_ray.run import Prepared, Run, execute, prepare
-from forge_ray.store import LocalStore, MissingRunError
+from forge_ray.run import Prepared, execute, prepare
 from forge_ray.sweep import read_job
+from heads import Ports, end, environment, head_command
+from runs import committed, rows, wait_for
 
 pytest.importorskip("aiohttp_cors", reason="needs ray[default]")
 
 ROOT = Path(__file__).parent.parent
 QUICKSTART = "jobs/quickstart.json"
-SMALL = "axes.n=[2, 3]"
+SMALL, HALF = "axes.n=[2, 3]", "axes.n=2..11"
 NEVER = 'require={"is.sharpe": ">= 99"}'
 
 
@@ -71,29 +68,22 @@ class Head:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    # Ray's sockets lie below its folder, and their paths must be short.
     folder = Path(tempfile.mkdtemp(prefix="fr"))
     token = folder / "auth_token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
-    port, dashboard, agent, agent_grpc, client = free_ports(5)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token),
-        "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}",
-        "RAY_JOB_STOP_WAIT_TIME_S": "30",
-        "RAY_memory_monitor_refresh_ms": "0",
-    }
-    start = [
-        *("ray", "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=2", f"--temp-dir={folder / 'ray'}"),
-        *(f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
-        *(f"--dashboard-agent-grpc-port={agent_grpc}", f"--ray-client-server-port={client}"),
-        *("--node-ip-address=127.0.0.1", f"--object-store-memory={200 * 2**20}"),
-    ]
+    ports = Ports.free()
+    given = environment(
+        PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN_PATH=str(token),
+        RAY_API_SERVER_ADDRESS=f"http://127.0.0.1:{ports.dashboard}",
+        RAY_JOB_STOP_WAIT_TIME_S="30",
+    )
+    command = head_command(folder / "ray", "127.0.0.1", ports, "--num-cpus=2")
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(start, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    found = Head(folder, environment["RAY_API_SERVER_ADDRESS"], environment)
+        process = subprocess.Popen(command, env=given, stdout=log, stderr=subprocess.STDOUT)
+    found = Head(folder, given["RAY_API_SERVER_ADDRESS"], given)
     try:
         wait_for(lambda: found.status(Authorization=f"Bearer {token.read_text()}") == 200, "the head did not start")
         yield found
@@ -102,57 +92,8 @@ def head() -> Iterator[Head]:
         shutil.rmtree(folder)
 
 
-def end(process: subprocess.Popen) -> None:
-    """Ask a head to end; kill, by pid, what is left of it after that."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.terminate()
-    try:
-        process.wait(30)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    _, left = psutil.wait_procs(family, timeout=10)
-    for survivor in left:
-        survivor.kill()
-
-
-def free_ports(n: int) -> list[int]:
-    """Below those that the system hands out, of which any process may have got one by the time it is used."""
-    ports = []
-    while len(ports) < n:
-        port = random.randrange(20_000, 30_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            ports.append(port)
-    return ports
-
-
-def wait_for(condition: Callable[[], bool], otherwise: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.05)
-    raise TimeoutError(otherwise)
-
-
 def prepared(*settings: str) -> Prepared:
     return prepare(read_job(ROOT / QUICKSTART, list(settings)))
-
-
-def rows(path: str | Path) -> pl.DataFrame:
-    with Run(path) as run:
-        return run.frame()
-
-
-def committed(path: Path) -> int:
-    try:
-        store = LocalStore.read(path)
-    except MissingRunError:
-        return 0  # Not created, or not completely yet.
-    try:
-        return store.counts()["branches"]
-    finally:
-        store.close()
 
 
 def local_rows(sweep: Prepared, folder: Path) -> pl.DataFrame:
@@ -205,9 +146,9 @@ def test_the_exit_code_is_that_of_the_sweep(arguments: list[str], code: int, mes
 
 
 def test_a_stopped_job_keeps_what_is_finished_and_the_next_one_goes_on(head: Head, tmp_path: Path):
-    sweep = prepared()
+    sweep = prepared(HALF)
     path, total = tmp_path / sweep.run_id, sweep.bound.plan.space.admitted
-    job = head.submit(QUICKSTART, "--out", str(tmp_path))
+    job = head.submit(QUICKSTART, "--set", HALF, "--out", str(tmp_path))
     try:
         wait_for(lambda: committed(path) > 0, "the job committed nothing")
     finally:
@@ -216,7 +157,7 @@ def test_a_stopped_job_keeps_what_is_finished_and_the_next_one_goes_on(head: Hea
     assert job.returncode == 143, (log, errors)
     done = committed(path)
     assert 0 < done < total
-    code, log = head.submitted(QUICKSTART, "--out", str(tmp_path))
+    code, log = head.submitted(QUICKSTART, "--set", HALF, "--out", str(tmp_path))
     assert code == 0, log
     assert json.loads(log[-1])["computed"] == total - done
     assert rows(path).equals(local_rows(sweep, tmp_path / "local"))

@@ -13,29 +13,35 @@ from __future__ import annotations
 import logging
 import math
 import signal
+import socket
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 from ray._private.state import available_resources_per_node
 from ray.autoscaler.sdk import request_resources
-from ray.exceptions import AuthenticationError, GetTimeoutError, RayActorError
+from ray.exceptions import AuthenticationError
 
 from forge_ray.cluster.code import differing
 from forge_ray.cluster.jobs import Job, job_of
-from forge_ray.cluster.pool import NAMESPACE, Pool
+from forge_ray.cluster.pool import BORROWED, NAMESPACE, WORD, Pool, borrower, pool_folder
 from forge_ray.cluster.token import make_token, protect_token, require_guarded, require_token_mode
 from forge_ray.cluster.work import Work
 from forge_ray.cluster.worker import BlockWorker, Place
 from forge_ray.engine import BoundPlan
-from forge_ray.errors import ForgeRayError
+from forge_ray.errors import ForgeRayError, StoreLockedError, shown
+from forge_ray.store import RunLock
 
+_REFUSALS = (AuthenticationError, RuntimeError, ValueError, OSError)
+"""What Ray raises where it cannot start or join."""
+ANSWER_SECONDS = 10
 START_SECONDS = 180
 JOIN_SECONDS = 900
 WORKER_ENV = {"NUMBA_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
@@ -105,7 +111,18 @@ class Crew(ABC):
 
     @abstractmethod
     def keep(self, workers: Sequence[Worker]) -> None:
-        """At the end of a run: who is there. Actors that never came are not waited for any more."""
+        """At the end of a run: who is there. Those that have a block still are busy for nobody, and actors that never
+        came are not waited for any more."""
+
+    def end(self) -> str:
+        """Why the workers are being taken away; empty as long as they are not."""
+        return ""
+
+    def hindrance(self) -> str:
+        """Why no worker may have started."""
+        free = ray.available_resources().get("CPU", 0)
+        needs = f", of which one node must have {self.threads} for a worker" if self.threads > 1 else ""
+        return f"{free:g} CPUs of the cluster are free{needs}"
 
     @abstractmethod
     def leave(self) -> None:
@@ -136,26 +153,19 @@ class OwnCrew(Crew):
         return f"the Ray cluster at {self.address}" if self.address else "an embedded Ray cluster"
 
     def join(self) -> None:
-        if not ray.is_initialized():
+        if connects := not ray.is_initialized():
             self._connect()
-            self.owns_cluster = True
-        context = ray.get_runtime_context()
-        session = (context.get_node_id(), context.get_job_id())
-        if session != self._session:  # Somebody else may have ended the last one.
-            self.actors, self._has_asked, self._session = [], False, session
+        if (session := _session()) != self._session:  # Somebody else may have ended the last one.
+            self.actors, self._has_asked, self._session, self.owns_cluster = [], False, session, connects
 
     def _connect(self) -> None:
-        with own_sigterm():
-            if not self.address:
-                start_embedded(self.n_workers, allow_unauthenticated=self.allow_unauthenticated, **self.options)
-                return
-            if not self.allow_unauthenticated:
-                require_guarded(self.address)
-            try:
-                ray.init(address=self.address, runtime_env={"env_vars": WORKER_ENV}, **QUIET)
-            except (AuthenticationError, ConnectionError) as error:
-                text = "RAY_AUTH_MODE and the token must be those of the cluster"
-                raise ClusterError(f"cannot join {self}: {error}; {text}") from error
+        if not self.address:
+            start_embedded(self.n_workers, allow_unauthenticated=self.allow_unauthenticated, **self.options)
+            return
+        require_answer(self.address)
+        if not self.allow_unauthenticated:
+            require_guarded(self.address)
+        join_cluster(str(self), address=self.address, runtime_env={"env_vars": WORKER_ENV})
 
     def gather(self) -> list[Any]:
         if not self.address:
@@ -201,7 +211,7 @@ class OwnCrew(Crew):
 
     def keep(self, workers: Sequence[Worker]) -> None:
         self._withdraw()
-        there = [worker.actor for worker in workers]
+        there = [worker.actor for worker in workers if not worker.queue]
         for actor in [actor for actor in self.actors if actor not in there]:
             ray.kill(actor)
         self.actors = there
@@ -210,11 +220,11 @@ class OwnCrew(Crew):
         return job_of(bound, outlives=False)
 
     def leave(self) -> None:
-        if ray.is_initialized():
+        if ray.is_initialized() and _session() == self._session:
             self.keep([])
             if self.owns_cluster:
                 ray.shutdown()
-        self.actors, self.owns_cluster, self._has_asked = [], False, False
+        self.actors, self.owns_cluster, self._has_asked, self._session = [], False, False, ("", "")
 
     def _hire(self) -> Any:
         remote: Any = ray.remote(num_cpus=self.threads, max_restarts=0)(BlockWorker)
@@ -223,23 +233,34 @@ class OwnCrew(Crew):
 
 
 class PoolCrew(Crew):
-    """Actors of a pool on this machine. Ray starts a dead one again; they stay when this process leaves."""
+    """Actors of a pool on this machine, for one process at a time: who waits for a worker cannot tell whose block it
+    works on, dies of or hangs in. Ray starts a dead one again; they stay when this process leaves."""
 
     retries = -1
 
     def __init__(self, pool: Pool, n_workers: int | None):
-        self.pool, self.n_workers = pool, n_workers or pool.workers
-        self.connected = False
+        self.pool, self.n_workers, self.word = pool, n_workers or pool.workers, pool_folder() / WORD
+        self._held = ExitStack()
 
     def __str__(self) -> str:
         return f"the pool of process {self.pool.pid} ({self.n_workers} of {self.pool.workers} workers)"
 
     def join(self) -> None:
-        if ray.is_initialized():
-            return
-        with own_sigterm():
-            ray.init(address=self.pool.address, namespace=NAMESPACE, **QUIET)
-        self.connected = True
+        with ExitStack() as held:
+            held.enter_context(self._borrowed())
+            if not ray.is_initialized():
+                join_cluster(str(self), address=self.pool.address, namespace=NAMESPACE)
+                held.callback(ray.shutdown)
+            elif (joined := ray.get_runtime_context().gcs_address) != self.pool.address:
+                text = f"this process is connected to {joined}; ray.shutdown() first, or name its address"
+                raise ClusterError(f"cannot join {self}: {text}")
+            self._held = held.pop_all()
+
+    def _borrowed(self) -> AbstractContextManager[RunLock]:
+        try:
+            return closing(RunLock(self.word.parent / BORROWED))
+        except StoreLockedError as error:
+            raise ClusterError(f"cannot join {self}: it works for {borrower()}; wait, or --address local") from error
 
     def gather(self) -> list[Any]:
         return [ray.get_actor(name, namespace=NAMESPACE) for name in self.pool.names()[: self.n_workers]]
@@ -248,31 +269,76 @@ class PoolCrew(Crew):
         return dead
 
     def keep(self, workers: Sequence[Worker]) -> None:
-        """Nothing to do: they are the pool's."""
+        """All are the pool's. Who is busy still starts again, lest the next job waits for what nobody wants."""
+        for worker in workers:
+            if worker.queue:
+                ray.kill(worker.actor, no_restart=False)
+
+    def end(self) -> str:
+        return "" if self.word.exists() else f"{self} was stopped; run the same command again to go on"
+
+    def hindrance(self) -> str:
+        return f"the workers of {self} are busy with what a killed job has left (forge-ray pool stop ends it)"
 
     def job(self, bound: BoundPlan) -> Job:
         return job_of(bound, outlives=True)
 
     def leave(self) -> None:
-        if self.connected:
-            ray.shutdown()
-        self.connected = False
+        self._held.close()
 
 
 def start_embedded(n_workers: int | None, *, allow_unauthenticated: bool = False, **options: Any) -> None:
-    """Start a cluster on this machine that ends with this process. Raises `TokenError` if it would not want one."""
+    """Start a cluster on this machine that ends with this process. Raises `TokenError` if it would not want one, and
+    `ClusterError` where Ray does not start."""
     if not allow_unauthenticated:
         require_token_mode()
     make_token()
     protect_token()
     options = {"num_cpus": n_workers, "include_dashboard": False, "dashboard_host": "127.0.0.1", **options}
-    ray.init(address="local", runtime_env={"env_vars": WORKER_ENV}, **QUIET, **options)
+    try:
+        with own_sigterm():
+            ray.init(address="local", runtime_env={"env_vars": WORKER_ENV}, **QUIET, **options)
+    except _REFUSALS as error:
+        raise ClusterError(f"Ray does not start here: {error}") from error
 
 
-def met(actors: Sequence[Any], seconds: float) -> list[Worker]:
-    """Actors as workers. Raises `ClusterError` if one does not answer in time or runs other code."""
-    places = answers([actor.where.remote() for actor in actors], seconds)
-    return [worker_at(place, actor) for actor, place in zip(actors, places, strict=True)]
+def join_cluster(what: str, **options: Any) -> None:
+    """Raises `ClusterError` where a cluster is gone or does not take this process."""
+    try:
+        with own_sigterm():
+            ray.init(**options, **QUIET)
+    except (AuthenticationError, ConnectionError) as error:
+        text = "RAY_AUTH_MODE and the token must be those of the cluster"
+        raise ClusterError(f"cannot join {what}: {error}; {text}") from error
+    except _REFUSALS as error:  # such as another version of Ray or Python
+        raise ClusterError(f"cannot join {what}: {error}") from error
+
+
+def require_answer(address: str) -> None:
+    """Raises `ClusterError` for what is no address of a cluster, and where nobody answers: Ray asks for minutes."""
+    if address == "auto" or address.startswith("ray://"):
+        return
+    if not (place := _host_and_port(address)):
+        raise ClusterError(f"address {shown(address)}; allowed: auto, or HOST:PORT of the head of a Ray cluster")
+    try:
+        socket.create_connection(place, ANSWER_SECONDS).close()
+    except OSError as error:
+        raise ClusterError(f"nobody answers at {address}: {error.strerror or error}") from error
+
+
+def _host_and_port(address: str) -> tuple[str, int] | None:
+    try:
+        parts = urlsplit(f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return (host, port) if host and port and parts.netloc == address else None
+
+
+def _session() -> tuple[str, str]:
+    """The cluster that this process has joined, and as what."""
+    context = ray.get_runtime_context()
+    return context.get_node_id(), context.get_job_id()
 
 
 def worker_at(place: Place, actor: Any) -> Worker:
@@ -281,17 +347,6 @@ def worker_at(place: Place, actor: Any) -> Worker:
         text = f"worker {place.pid} on node {place.node[:8]} runs other versions of {', '.join(names)}"
         raise ClusterError(f"{text} than this process; install the same on every node")
     return Worker(actor, place.pid, place.node)
-
-
-def answers(references: list[ray.ObjectRef], seconds: float = START_SECONDS) -> list[Any]:
-    """What actors answer while they start. Raises `ClusterError` if they do not within `seconds`."""
-    try:
-        return ray.get(references, timeout=seconds)
-    except GetTimeoutError as error:
-        free = ray.available_resources().get("CPU", 0)
-        raise ClusterError(f"workers did not start within {seconds:g} s; {free:g} CPUs are free") from error
-    except RayActorError as error:
-        raise ClusterError(f"a worker died while it started: {error}") from error
 
 
 @contextmanager

@@ -14,8 +14,10 @@ from typing import Any
 
 import ray
 from ray import cloudpickle
+from ray.exceptions import ObjectStoreFullError, OutOfDiskError
 
 from forge_ray.engine import BoundPlan
+from forge_ray.errors import DiskError
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +41,14 @@ class Job:
 
 
 def job_of(bound: BoundPlan, *, outlives: bool) -> Job:
-    """outlives : whether its workers outlive this process."""
+    """outlives : whether its workers outlive this process. Raises `DiskError` where neither the object store nor the
+    disk that Ray spills to has room."""
     warn_of_spilling(bound)
-    return Job([ray.put(bound)], outlives)
+    try:
+        return Job([ray.put(bound)], outlives)
+    except (ObjectStoreFullError, OutOfDiskError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DiskError(f"the object store of this node has no room for the plan and its panel: {reason}") from error
 
 
 def warn_of_spilling(bound: BoundPlan) -> None:

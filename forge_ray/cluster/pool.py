@@ -2,9 +2,9 @@
 
 1. `start_pool` begins a process of its own (`pool_server.py`), which starts a Ray cluster and named actors in it and
    holds a lock for as long as it lives. What a driver must know of it lies beside the lock.
-2. A driver joins that cluster and borrows the actors. They copy its plan and map the files of its panel, so that when
-   it ends or is killed nothing of the pool was its own.
-3. `stop_pool` ends that process, and with it the cluster.
+2. A driver joins that cluster and borrows the actors, one driver at a time, under a second lock. They copy its plan and
+   map the files of its panel, so that when it ends or is killed nothing of the pool was its own.
+3. `stop_pool` ends that process, and with it the cluster, once the driver that has it has seen that its word is gone.
 
 A driver that runs other code than the pool does not use it. Knows nothing of Ray, so that asking is quick.
 """
@@ -22,14 +22,18 @@ from pathlib import Path
 import msgspec
 
 from forge_ray.cluster.code import differing
-from forge_ray.cluster.token import require_token_mode
-from forge_ray.engine import kernel_cache
+from forge_ray.cluster.token import make_token, require_token_mode
+from forge_ray.engine import cache_folder
 from forge_ray.errors import ForgeRayError, InputError, Problem, step
-from forge_ray.store import is_held
+from forge_ray.store import LOCK, holder_of, is_held
 
 NAMESPACE = "forge_ray"
-START_SECONDS = 120
-STOP_SECONDS = 20
+ACTORS_SECONDS, START_SECONDS = 120, 240
+"""Until the workers of a pool must be there, and until the pool must."""
+STOP_SECONDS, FAREWELL_SECONDS = 20, 3
+"""Until a pool must have ended, and how long it waits for the driver that has it."""
+WORD, BORROWED = "pool.json", "borrowed"
+"""What a pool leaves word of itself in, and the lock of the driver that has it."""
 
 
 class PoolError(ForgeRayError):
@@ -65,19 +69,32 @@ def pool_folder() -> Path:
     named = os.environ.get("FORGE_RAY_POOL")
     if named and any(place.is_file() for place in (Path(named), *Path(named).parents)):
         raise InputError([Problem("FORGE_RAY_POOL", f"{step(named)} is, or lies below, a file; allowed: a folder")])
-    return Path(named) if named else kernel_cache().folder.parent.parent / "pool" / platform.node()
+    return Path(named) if named else cache_folder() / "pool" / platform.node()
 
 
 def find_pool() -> Pool | None:
-    """The pool of this machine, None without one. One that still starts, or whose process died, is none."""
+    """The pool of this machine, None without one. One that still starts, or whose process died, is none: word of the
+    one before may lie there until then. Nor is one of another user, whose folder lets in nobody else."""
     at = pool_folder()
-    return read_pool(at) if is_held(at / "lock") else None
+    if not os.access(at, os.R_OK | os.X_OK) or not is_held(at / LOCK):
+        return None
+    pool, holder = read_pool(at), holder_of(at / LOCK)
+    return pool if pool and holder and holder.pid == pool.pid else None
+
+
+def borrower() -> str:
+    """The process whose job the pool of this machine works for; empty if it is free."""
+    lock = pool_folder() / BORROWED
+    if not is_held(lock):
+        return ""
+    holder = holder_of(lock)
+    return f"process {holder.pid}" if holder else "another process"
 
 
 def read_pool(at: Path) -> Pool | None:
     """What a pool has left word of in its folder, whether it lives or not."""
     try:
-        return msgspec.json.decode((at / "pool.json").read_bytes(), type=Pool)
+        return msgspec.json.decode((at / WORD).read_bytes(), type=Pool)
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
 
@@ -85,14 +102,24 @@ def read_pool(at: Path) -> Pool | None:
 def start_pool(workers: int, cache_bytes: int) -> Pool:
     """Start the pool and wait until it can be used. cache_bytes : of each worker. Raises `PoolError`, `TokenError`."""
     require_token_mode()
+    make_token()
     if pool := find_pool():
         raise PoolError(f"process {pool.pid} is a pool with {pool.workers} workers; end it first: forge-ray pool stop")
     at = pool_folder()
-    at.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if is_held(at / LOCK):
+        raise PoolError("another process starts a pool, or ends one; ask again: forge-ray pool status")
+    try:
+        at.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PoolError(f"{at}: {error.strerror}; FORGE_RAY_POOL names another folder") from error
     command = [sys.executable, "-m", "forge_ray.cluster.pool_server", str(at), str(workers), str(cache_bytes)]
     server = _spawn(command, at / "log")
-    if not _within(START_SECONDS, lambda: _has_ended(server) or find_pool() is not None):
-        os.kill(server, signal.SIGTERM)
+    is_there = False
+    try:
+        is_there = within(START_SECONDS, lambda: _has_ended(server) or find_pool() is not None)
+    finally:
+        if not is_there:
+            os.kill(server, signal.SIGTERM)
     pool = find_pool()
     if pool is None or pool.pid != server:
         end = (at / "log").read_text(errors="replace").strip().splitlines()[-5:]
@@ -105,10 +132,10 @@ def stop_pool() -> Pool:
     pool = find_pool()
     if pool is None:
         raise PoolError("no pool is running; forge-ray pool start begins one")
-    lock = pool_folder() / "lock"
+    lock = pool_folder() / LOCK
     for number in (signal.SIGTERM, signal.SIGKILL):
         os.kill(pool.pid, number)
-        if _within(STOP_SECONDS, lambda: not is_held(lock)):
+        if within(STOP_SECONDS, lambda: not is_held(lock)):
             return pool
     raise PoolError(f"process {pool.pid} does not end")
 
@@ -127,7 +154,8 @@ def _has_ended(child: int) -> bool:
     return os.waitpid(child, os.WNOHANG)[0] == child
 
 
-def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Whether a condition holds before so many seconds have passed."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ray
 from ray.exceptions import RayActorError
 
-from forge_ray.cluster.crew import QUIET, own_sigterm
+from forge_ray.cluster.crew import join_cluster
 from forge_ray.cluster.pool import NAMESPACE, Pool
 from forge_ray.cluster.worker import Report
 
@@ -14,8 +14,7 @@ ANSWER_SECONDS = 5.0
 
 def reports(pool: Pool) -> dict[str, Report | None]:
     """By name of the worker; None if it does not answer soon, as it has a block in hand or is being started again."""
-    with own_sigterm():
-        ray.init(address=pool.address, namespace=NAMESPACE, **QUIET)
+    join_cluster(f"the pool of process {pool.pid}", address=pool.address, namespace=NAMESPACE)
     try:
         asked = {ray.get_actor(name, namespace=NAMESPACE).report.remote(): name for name in pool.names()}
         answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)

@@ -29,16 +29,18 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import (
+    GetTimeoutError,
     NodeDiedError,
     ObjectLostError,
     OutOfMemoryError,
     RayActorError,
     RaySystemError,
     RayTaskError,
+    RuntimeEnvSetupError,
     WorkerCrashedError,
 )
 
@@ -58,12 +60,29 @@ log = logging.getLogger(__name__)
 
 IN_FLIGHT = 2
 MAX_IN_VAIN = 10
-"""Workers that may die in a row, of memory or while they start, without anything done in between."""
+"""Workers that may be lost in a row, of memory, while they start or out of reach, without anything done in between."""
 LONGEST_PAUSE = 30
 NO_ROOM = "the cluster has no room yet (--workers N asks its autoscaler for some)"
+SILENT_SECONDS = 120
+"""After which a worker that was lost and says nothing counts as dead: Ray may start it again, but for want of room."""
 LOOK_SECONDS = 2
 """After which a crew looks again whether there is room for more workers."""
-_LOST = (RayActorError, OutOfMemoryError, ObjectLostError, WorkerCrashedError, RaySystemError, NodeDiedError)
+_LOST = (
+    RayActorError, OutOfMemoryError, ObjectLostError, WorkerCrashedError, RaySystemError, NodeDiedError,
+    GetTimeoutError, RuntimeEnvSetupError,
+)  # fmt: skip
+"""A `RayTaskError` that a worker raised can be one of them too: where both are expected, their order matters."""
+
+
+class Lost(NamedTuple):
+    """A worker that was lost on some work, with the error of that, None if it took too long; whether it was killed for
+    it; and when, on the monotonic clock."""
+
+    worker: Worker
+    work: Work
+    error: Exception | None
+    is_killed: bool
+    since: float
 
 
 class RayExecutor:
@@ -110,12 +129,13 @@ class RayExecutor:
 class _Dispatch:
     """One run.
 
-    pending : calls in flight. lost : the question whether a worker has died, with what it worked on and the error of
-    that, None if it was killed for it. arriving : the last call that an actor begins with, with the actor and all of
-    them. returned : to be done before anything else, last : after everything else. is_all_given : whether every block
-    has had a worker. in_vain : how many workers died since something was done, see `MAX_IN_VAIN`. staffed : when there
-    was a worker, for the last time; looked : when the crew looked for room. grace : seconds that it may take until
-    there is a worker.
+    pending : calls in flight. lost : the question whether a worker has died, and what it was lost on. arriving : the
+    last call that an actor begins with, with the actor and all of them. returned : to be done before anything else,
+    last : after everything else.
+    is_all_given : whether every block has had a worker. in_vain : how many workers were lost since something was done,
+    see `MAX_IN_VAIN`, and what is told of it; until paused_until nothing is given out for it. staffed : when there was
+    a worker, for the last time; looked : when the crew looked for room. grace : seconds that it may take until there is
+    a worker.
     """
 
     def __init__(self, executor: RayExecutor, bound: BoundPlan, blocks: Iterator[Work]):
@@ -124,12 +144,12 @@ class _Dispatch:
         self.bound, self.job = bound, self.crew.job(bound)
         self.workers: list[Worker] = []
         self.pending: dict[ray.ObjectRef, tuple[Worker, Work]] = {}
-        self.lost: dict[ray.ObjectRef, tuple[Worker, Work, Exception | None]] = {}
+        self.lost: dict[ray.ObjectRef, Lost] = {}
         self.arriving: dict[ray.ObjectRef, tuple[Any, list[ray.ObjectRef]]] = {}
         self.returned, self.last = deque[Work](), deque[Work]()
         self.charges, self.patience = Charges(), Patience(bound, executor.block_seconds)
         self.n_attempts, self.in_vain, self.pieces, self.losses = 0, 0, 1, Losses()
-        self.is_all_given = False
+        self.is_all_given, self.paused_until, self.told = False, -math.inf, ""
         self.staffed, self.looked, self.grace = time.monotonic(), -math.inf, self.crew.start_seconds
 
     @cached_property
@@ -151,6 +171,8 @@ class _Dispatch:
             self.crew.keep(self.workers)
 
     def _next_event(self) -> Iterator[Done | None]:
+        if why := self.crew.end():
+            raise ClusterError(why)
         self._recruit()
         if not (ready := _first_of([*self.pending, *self.lost, *self.arriving])):
             yield None
@@ -158,16 +180,17 @@ class _Dispatch:
             if reference in self.pending:
                 yield from self._collect(self.pending[reference][0])
             elif reference in self.lost:
-                self._judge(*self.lost.pop(reference), reference)
+                self._judge(self.lost.pop(reference), reference)
             else:
                 self._welcome(*self.arriving.pop(reference))
         self._end_overdue()
+        self._give_up_silent()
         self._check_staff()
 
     # ---------------------------------------------------------------- work
 
     def _fill(self) -> None:
-        for worker in self.workers:
+        for worker in self.workers if time.monotonic() >= self.paused_until else ():
             while len(worker.queue) < IN_FLIGHT and (work := self._next()):
                 worker.give(work)
                 self.pending[self._call(worker, work)] = (worker, work)
@@ -196,8 +219,7 @@ class _Dispatch:
         except RayTaskError as error:
             if not isinstance(error.cause, BlockMemoryError):
                 raise _cause(error) from error
-            ray.kill(worker.actor, no_restart=False)  # nobody knows what else has failed in it
-            self._lose(worker, error)
+            self._kill(worker, error)  # nobody knows what else has failed in it
         else:
             worker.finish()
             self.in_vain = 0
@@ -223,17 +245,22 @@ class _Dispatch:
 
     # ---------------------------------------------------------------- workers that are lost
 
-    def _lose(self, worker: Worker, error: Exception | None) -> None:
+    def _kill(self, worker: Worker, error: Exception | None) -> None:
+        ray.kill(worker.actor, no_restart=False)
+        self._lose(worker, error, is_killed=True)
+
+    def _lose(self, worker: Worker, error: Exception | None, *, is_killed: bool = False) -> None:
         """Take back what a worker has not begun, and ask whether it died: that may take a while where its node did."""
         running, *waiting = worker.queue
         self.losses.blocks(len(worker.queue))
         self.pending = {r: held for r, held in self.pending.items() if held[0] is not worker}
         self._return(waiting)
         self._staff([other for other in self.workers if other is not worker])
-        self.lost[worker.actor.where.remote()] = (worker, running, error)
+        self.lost[worker.actor.where.remote()] = Lost(worker, running, error, is_killed, time.monotonic())
 
-    def _judge(self, worker: Worker, work: Work, error: Exception | None, answer: ray.ObjectRef) -> None:
-        """What has become of a worker that was lost on some work."""
+    def _judge(self, lost: Lost, answer: ray.ObjectRef) -> None:
+        """What has become of a worker that was lost. One that was killed may answer before it dies."""
+        worker, work, error, is_killed, _ = lost
         place, death, cause = None, None, None
         try:
             place = ray.get(answer, timeout=FETCH_SECONDS)
@@ -242,14 +269,23 @@ class _Dispatch:
         except RayTaskError as told:
             ray.kill(worker.actor, no_restart=False)  # too far gone to say its name
             death = told
-        if place and place.pid == worker.pid:  # it was out of reach
+        if place and place.pid == worker.pid and not is_killed:  # it, or what it needs, was out of reach
             self._return([work])
+            self._count_in_vain(f"worker {worker.pid} answers, and cannot do its work: {error}", "failed")
         else:
             self._bury(worker, work, cause := _cause_of_death(worker, error, death))
-        if place:
+        if place and not is_killed:
             self._begin(worker.actor)
         else:
             self._replace(worker.actor, with_node=cause is Cause.NODE)
+
+    def _give_up_silent(self) -> None:
+        """Whoever is lost and neither answers nor is known to be dead: his block is not waited for any longer."""
+        for reference, lost in list(self.lost.items()):
+            if time.monotonic() - lost.since > SILENT_SECONDS and not ray.wait([reference], timeout=0)[0]:
+                del self.lost[reference]
+                self._bury(lost.worker, lost.work, cause := _cause_of_death(lost.worker, lost.error))
+                self._replace(lost.worker.actor, with_node=cause is Cause.NODE)
 
     def _bury(self, worker: Worker, work: Work, cause: Cause) -> None:
         self.executor.deaths[cause] += 1
@@ -259,12 +295,16 @@ class _Dispatch:
             self.pieces = min(2 * self.pieces, MAX_PIECES)
             self._count_in_vain(f"the memory of node {worker.node[:8]} is used up; free some, or use fewer --workers")
 
-    def _count_in_vain(self, why: str) -> None:
-        """One more died without having done anything. Whoever uses the memory up gets some time."""
+    def _count_in_vain(self, why: str, what: str = "died") -> None:
+        """One more was lost without having done anything, which counts once in a pause: a node takes all of its workers
+        along. Whoever uses the memory up gets some time."""
+        if (now := time.monotonic()) < self.paused_until:
+            return
         self.in_vain += 1
+        self.told = f"{self.in_vain} worker(s) {what} one after the other: {why}"
         if self.in_vain > MAX_IN_VAIN:
-            raise ClusterError(f"{self.in_vain} workers died one after the other: {why}")
-        time.sleep(min(2**self.in_vain - 2, LONGEST_PAUSE))
+            raise ClusterError(self.told)
+        self.paused_until = now + min(2**self.in_vain, LONGEST_PAUSE)
 
     def _end_overdue(self) -> None:
         for worker in [worker for worker in self.workers if worker.queue]:
@@ -272,8 +312,7 @@ class _Dispatch:
             if time.monotonic() - worker.since > limit and not self._has_answered(worker):
                 with about_work(worker.queue[0]):
                     log.warning("worker %d is ended: %s takes more than %.0f s", worker.pid, worker.queue[0], limit)
-                ray.kill(worker.actor, no_restart=False)
-                self._lose(worker, None)
+                self._kill(worker, None)
 
     def _has_answered(self, worker: Worker) -> bool:
         """This process may have been the one that was held up."""
@@ -330,12 +369,12 @@ class _Dispatch:
             raise ClusterError(f"{self._why_nobody()} within {self.grace} s")
 
     def _why_nobody(self) -> str:
+        if self.in_vain:
+            return f"{self.told}; no worker has come"
         if self.executor.deaths:
             told = ", ".join(f"{n} by {cause}" for cause, n in self.executor.deaths.items())
             return f"all workers are lost ({told}), and none has come back"
-        free = ray.available_resources().get("CPU", 0)
-        needs = f", of which one node must have {self.crew.threads} for a worker" if self.crew.threads > 1 else ""
-        return f"{free:g} CPUs of the cluster are free{needs}, and no worker has started"
+        return f"{self.crew.hindrance()}, and no worker has started"
 
     def _share(self, node: str) -> int | None:
         """Bytes of a node's memory for each of its workers, by their CPUs."""
@@ -367,4 +406,5 @@ def _is_alive(node: str) -> bool:
 
 
 def _cause(error: RayTaskError) -> Exception:
-    return error.cause if isinstance(error.cause, ForgeRayError) else EvaluationError(str(error.cause))
+    cause = error.cause
+    return cause if isinstance(cause, ForgeRayError) else EvaluationError(f"{type(cause).__name__}: {cause}")

@@ -28,7 +28,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class TokenError(ForgeRayError):
-    """A cluster wants no token, or does not say whether it wants one."""
+    """A cluster wants no token, or does not say whether it wants one, or there can be none."""
 
     exit_code = 2
 
@@ -52,16 +52,23 @@ def exposed_places() -> list[Path]:
 
 
 def make_token() -> None:
-    """A token that only its owner reads, if there is none yet: Ray would write one for all to read."""
+    """A token that only its owner reads, if there is none yet: Ray would write one for all to read. Raises `TokenError`
+    where the disk refuses it."""
     path = token_path()
-    if os.environ.get("RAY_AUTH_TOKEN") or path.is_file():
+    if os.environ.get("RAY_AUTH_TOKEN"):
         return
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # mode 0600
-        file.write(secrets.token_hex(32))
-        file.flush()
-        with suppress(FileExistsError):  # another process was first
-            path.hardlink_to(file.name)
+    try:
+        if path.is_file():
+            return
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # mode 0600
+            file.write(secrets.token_hex(32))
+            file.flush()
+            os.fsync(file.fileno())  # an empty one would be kept
+            with suppress(FileExistsError):  # another process was first
+                path.hardlink_to(file.name)
+    except OSError as error:
+        raise TokenError(f"{path}: {error.strerror}; RAY_AUTH_TOKEN_PATH names another place") from error
 
 
 def protect_token() -> None:

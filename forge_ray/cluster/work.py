@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -26,7 +27,7 @@ import pyarrow as pa
 from forge_ray.cluster.logs import logged
 from forge_ray.engine import BoundPlan, Cache, Tally, evaluate
 from forge_ray.errors import BlockMemoryError, EvaluationError, ForgeRayError
-from forge_ray.store import OutcomeStore, Part, Receipt, encode_part, write_part
+from forge_ray.store import LOCK, Holder, OutcomeStore, Part, Receipt, encode_part, holder_of, write_part
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +42,18 @@ MOMENT_SECONDS = 0.2
 class Work:
     """One block to do. `attempt` makes the file's name unique; `run_dir` is where the store says.
 
-    outcomes : the file of what paths came to in other runs, None where looking up would not pay. pieces : into which it
-    is cut, with as small a part of the cache. lost : branches to leave out, with the status that their rows get.
-    suspect : of a probe (see `suspects`), the first branch of the block that it is a part of. is_last : whether it is
-    begun only when there is nothing else to begin.
+    holder : of the lock there, by which a worker tells this folder from another of the same name. outcomes : the file
+    of what paths came to in other runs, None where looking up would not pay. pieces : into which it is cut, with as
+    small a part of the cache. lost : branches to leave out, with the status that their rows get. suspect : of a probe
+    (see `suspects`), the first branch of the block that it is a part of. is_last : whether it is begun only when there
+    is nothing else to begin.
     """
 
     lo: int
     hi: int
     attempt: str
     run_dir: str
+    holder: Holder | None = None
     outcomes: str | None = None
     pieces: int = 1
     lost: tuple[tuple[int, str], ...] = ()
@@ -103,11 +106,12 @@ class naming_block:  # noqa: N801 — reads as the statement it is
 def do(work: Work, bound: BoundPlan, cache: Cache, threads: int = 1) -> Done:
     """Evaluate one block and write the rows that the run keeps."""
     began, tally = time.perf_counter(), Tally()
-    table = _evaluated(work, bound, cache, tally, threads)
-    with tally.stage("other"):
-        counts = _counts(table)
-        with tally.stage("encode"):
-            part, payload = _write(work, table.filter(table["passed"]) if bound.keep == "passing" else table)
+    with naming_block(work):
+        table = _evaluated(work, bound, cache, tally, threads)
+        with tally.stage("other"):
+            counts = _counts(table)
+            with tally.stage("encode"):
+                part, payload = _write(work, table.filter(table["passed"]) if bound.keep == "passing" else table)
     seconds = time.perf_counter() - began
     return Done(Receipt(work.lo, work.hi, (part,), counts | tally.counts(), seconds, work.lost), payload)
 
@@ -116,36 +120,36 @@ def probe(work: Work, bound: BoundPlan, cache: Cache, memory: int | None = None,
     """Evaluate branches and keep nothing of it; seconds that it took. memory : bytes that it may take besides what this
     process has already; more ends the process."""
     began = time.perf_counter()
-    with nullcontext() if memory is None else _at_most(memory):
+    with naming_block(work), nullcontext() if memory is None else _at_most(memory):
         _evaluated(work, bound, cache, Tally(), threads)
     return time.perf_counter() - began
 
 
 def _evaluated(work: Work, bound: BoundPlan, cache: Cache, tally: Tally, threads: int) -> pa.Table:
     pieces = work.pieces
-    with naming_block(work):
-        while True:
-            parts = work.cut(pieces * threads)
-            tallies = [Tally() for _ in parts]
-            try:
-                return pa.concat_tables(_parts(threads, partial(_part, work, bound, cache.cut(pieces)), parts, tallies))
-            except MemoryError as error:
-                clear_frames(error.__traceback__)  # they hold what did not suffice
-                if pieces >= min(MAX_PIECES, work.hi - work.lo):
-                    raise
-                pieces *= 2
-                log.warning("%s: memory ran out; once more in %d pieces", work, pieces)
-            finally:
-                for counted in tallies:
-                    tally.add(counted)
+    while True:
+        parts = work.cut(pieces * threads)
+        tallies = [Tally() for _ in parts]
+        try:
+            return pa.concat_tables(_parts(threads, partial(_part, work, bound, cache.cut(pieces)), parts, tallies))
+        except MemoryError as error:
+            clear_frames(error.__traceback__)  # they hold what did not suffice
+            if pieces >= min(MAX_PIECES, work.hi - work.lo):
+                raise
+            pieces *= 2
+            log.warning("%s: memory ran out; once more in %d pieces", work, pieces)
+        finally:
+            for counted in tallies:
+                tally.add(counted)
 
 
 def _parts(threads: int, part: Callable[..., pa.Table], *values: Sequence[Any]) -> list[pa.Table]:
-    """In order, so many at once."""
+    """In order, so many at once; what they log is about the block too."""
     if threads == 1:
         return list(map(part, *values))
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(part, *values))
+        begun = [pool.submit(copy_context().run, part, *each) for each in zip(*values, strict=True)]
+        return [future.result() for future in begun]
 
 
 def _part(work: Work, bound: BoundPlan, cache: Cache, ends: tuple[int, int], tally: Tally) -> pa.Table:
@@ -180,14 +184,23 @@ def _own_bytes() -> int:
 
 def _outcomes(work: Work) -> AbstractContextManager[OutcomeStore | None]:
     """Only where the worker reaches the runs."""
-    if work.outcomes is None or not (Path(work.run_dir) / ROWS).is_dir():
+    if work.outcomes is None or not _reaches(work):
         return nullcontext()
     return closing(OutcomeStore(Path(work.outcomes)))
 
 
+def _reaches(work: Work) -> bool:
+    """Whether the run's folder is here, and not one of a run on this node that has the same name."""
+    run_dir = Path(work.run_dir)
+    try:
+        return (run_dir / ROWS).is_dir() and holder_of(run_dir / LOCK) == work.holder
+    except OSError:
+        return False
+
+
 def _write(work: Work, rows: pa.Table) -> tuple[Part, bytes | None]:
     run_dir = Path(work.run_dir)
-    if (run_dir / ROWS).is_dir():
+    if _reaches(work):
         return write_part(run_dir, ROWS, work.lo, work.hi, work.attempt, rows), None
     return encode_part(ROWS, work.lo, work.hi, work.attempt, rows)
 

@@ -15,7 +15,7 @@ import ray
 from forge_ray.cluster.code import running_code
 from forge_ray.cluster.jobs import Job
 from forge_ray.cluster.logs import keep_records
-from forge_ray.cluster.work import Done, Work, do, probe
+from forge_ray.cluster.work import Done, Work, do, naming_block, probe
 from forge_ray.data import MappedFields
 from forge_ray.engine import BoundPlan, Cache, Tally, warm_kernels
 
@@ -72,21 +72,25 @@ class BlockWorker:
         return fields.are_here()
 
     def do(self, job: Job, work: Work) -> Done:
-        done = do(work, self.jobs.get(job.key, job.open), self.cache, self.threads)
+        done = do(work, self._opened(job, work), self.cache, self.threads)
         self.tally.add(Tally.read(done.receipt.counts))
         self.blocks += 1
         return replace(done, records=self.log.taken())
 
     def probe(self, job: Job, work: Work, memory: int | None) -> float:
         """Whether this process survives some branches, see `work.probe`."""
-        return probe(work, self.jobs.get(job.key, job.open), self.cache, memory, self.threads)
+        return probe(work, self._opened(job, work), self.cache, memory, self.threads)
+
+    def _opened(self, job: Job, work: Work) -> BoundPlan:
+        with naming_block(work):
+            return self.jobs.get(job.key, job.open)
 
     def report(self) -> Report:
         return Report(
             pid=os.getpid(),
             seconds=time.monotonic() - self.began,
             blocks=self.blocks,
-            bytes=_own_bytes(),
+            bytes=_private_bytes(),
             cache_bytes=self.cache.limit_bytes,
             contents=self.cache.contents(),
             counts=self.tally.counts(),
@@ -108,6 +112,7 @@ class _Recent(Generic[T]):
         return self._values[key]
 
 
-def _own_bytes() -> int:
+def _private_bytes() -> int:
+    """Of memory that no other process shares, also of files."""
     lines = (line.split() for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
     return 1024 * sum(int(kib) for name, kib, *_ in lines if name in ("Private_Clean:", "Private_Dirty:"))
