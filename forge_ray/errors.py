@@ -82,6 +82,10 @@ class NondeterminismError(StoreError):
     """The same block was computed twice with different content."""
 
 
+class ReplacedError(StoreError):
+    """What was being read is not what is committed any more: another process computed it anew. To be read again."""
+
+
 class StoreLockedError(StoreError):
     """Another process holds the run: names its pid and host."""
 

@@ -111,6 +111,8 @@ def needle(
     out: str | Path = "runs",
     workers: int | None = None,
     allow_unauthenticated: bool = False,
+    fresh: bool = False,
+    take_over: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
@@ -123,7 +125,7 @@ def needle(
     around = sweep(tree, data=data, design=runs.AROUND | dict(design or {}), **fields)
     told = on_progress or _line_below_cell()
     executor = session().executor(ray=ray, workers=workers, allow_unauthenticated=allow_unauthenticated)
-    return runs.needle(alone, around, executor, out, on_progress=told)
+    return runs.needle(alone, around, executor, out, fresh=fresh, take_over=take_over, on_progress=told)
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ class PlanView:
         allow_unauthenticated: bool = False,
         threads: int = 1,
         fresh: bool = False,
+        take_over: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Run:
         """Compute the branches that are missing and open the run.
@@ -157,13 +160,14 @@ class PlanView:
         are the same. What was computed, and an embedded cluster, stay with this process: the next run starts warm.
         workers : default one per CPU. threads : of each worker on Ray, which share its cache. allow_unauthenticated :
         also a cluster that lets in whoever reaches it. fresh : throw an existing run of this sweep away first.
+        take_over : take the run from a driver that hangs.
         on_progress : told after every commit; by default a line below the cell that is kept up to date.
         """
         told = on_progress or _line_below_cell()
         executor = session().executor(
             ray=ray, workers=workers, threads=threads, allow_unauthenticated=allow_unauthenticated
         )
-        result = execute(self.prepared, executor, out, fresh=fresh, on_progress=told)
+        result = execute(self.prepared, executor, out, fresh=fresh, take_over=take_over, on_progress=told)
         return Run(result.path)
 
     def __repr__(self) -> str:

@@ -194,6 +194,24 @@ def test_mistakes_in_options_name_the_option(finished_run: tuple[Path, Finished]
         assert message in refused.err
 
 
+@pytest.mark.parametrize("arguments", [("top", "{run}", "-n", "500", "--json"), ("top", "{run}"), ("--help",)])
+def test_a_stdout_that_takes_no_more_is_one_error_or_a_quiet_end(
+    arguments: tuple[str, ...], finished_run: tuple[Path, Finished]
+) -> None:
+    """Full, closed by who read it, and closed from the start."""
+    folder, done = finished_run
+    command = [sys.executable, "-m", "forge_ray.cli.main", *(a.format(run=done.json()["path"]) for a in arguments)]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (4, "error: stdout: No space left on device\n")
+    reader = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert reader.stdout is not None
+    reader.stdout.close()
+    assert (reader.communicate()[1], reader.returncode) == (b"", 141)
+    closed = subprocess.run(["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command], cwd=folder, capture_output=True)
+    assert (closed.returncode, closed.stdout, closed.stderr) == (0, b"", b"")
+
+
 def test_show_tells_values_metrics_and_the_concrete_tree(finished_run: tuple[Path, Finished]) -> None:
     folder, done = finished_run
     path = done.json()["path"]

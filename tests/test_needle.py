@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
-from test_cli import forge_ray
-from test_designs import DIP
 
 import forge_ray as fr
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.engine import Cache, nearest_flips
 from forge_ray.errors import InputError
 from forge_ray.run import AROUND, Run, needle, prepare
+from forge_ray.store import LOCK, RunLock
 from forge_ray.sweep import Sweep, parse_job
+from runs import attempts
+from test_cli import forge_ray
+from test_designs import DIP
 
 DESIGN = {"kind": "neighbourhood", "changes": 2, "window": "±20% by 10%", "threshold": "±10% by 5%"}
 
@@ -151,6 +155,20 @@ def test_a_notebook_gets_what_the_command_prints(tmp_path: Path):
     assert found["name"] == "dip" and found["neighbours"] > 20
 
 
+def test_neighbours_that_fail_the_requirements_of_a_job_count_too():
+    found = []
+    for job in (
+        {},
+        {"keep": "passing", "require": {"full.sharpe": "<= 0.3"}},
+        {"require": {"full.trades": ">= 10000"}},
+    ):
+        alone, around = sweep(DIP, **job), sweep(DIP, design=DESIGN, **job)
+        with TemporaryDirectory() as out:
+            found.append(needle(alone, around, LocalExecutor(1, 2**26), out) | {"run": ""})
+    assert found[0]["metrics"]["sharpe"]["percentile"] is not None
+    assert found[0] == found[1] == found[2]
+
+
 def test_the_command_prints_it_and_finds_its_run_again(tmp_path: Path):
     file = tmp_path / "dip.json"
     file.write_text(json.dumps(DIP))
@@ -162,3 +180,10 @@ def test_the_command_prints_it_and_finds_its_run_again(tmp_path: Path):
     assert again.code == 0 and "most fragile" in again.out and found["run"] in again.out
     with Run(found["run"]) as run:
         assert len(run.frame()) == 61
+    before = attempts(Path(found["run"]))
+    with closing(RunLock(Path(found["run"]) / LOCK)):
+        held = forge_ray(*arguments, "--fresh", folder=tmp_path)
+        assert held.code != 0 and "--take-over" in held.err
+        assert attempts(Path(found["run"])) == before
+        assert forge_ray(*arguments, "--fresh", "--take-over", folder=tmp_path).code == 0
+    assert not set(attempts(Path(found["run"]))) & set(before)

@@ -365,6 +365,14 @@ def test_a_report_that_cannot_be_written_is_an_input_error(runs: dict[str, Path]
         write_report(runs["one branch"], tmp_path / "nowhere" / "report.html")
 
 
+def test_a_report_follows_no_link(runs: dict[str, Path], tmp_path: Path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    (tmp_path / ".report.html.new").symlink_to(notes)
+    write_report(runs["one branch"], tmp_path / "report.html")
+    assert notes.read_text() == "mine" and "<html" in (tmp_path / "report.html").read_text()
+
+
 def test_the_default_place_is_the_run(runs: dict[str, Path]):
     written = write_report(runs["one branch"])
     assert Path(written.path) == runs["one branch"] / "report.html"

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from test_cli import BRANCHES, JOB
 
 from forge_ray.cli.status import status_lines
 from forge_ray.cluster.local import LocalExecutor
@@ -29,6 +28,7 @@ from forge_ray.run.cost import ELAPSED, timed
 from forge_ray.store import MissingRunError, Receipt
 from forge_ray.store.lock import RunLock
 from forge_ray.sweep import parse_job
+from test_cli import BRANCHES, JOB
 
 CACHE = 2**26
 BLOCK = 100

@@ -1,11 +1,11 @@
-"""What the commands do. Each prints its result on stdout, as text or as one JSON object, and progress on stderr."""
+"""What the commands do. Each prints its result on stdout, as text or as one JSON object, and progress on stderr: also
+what Ray has to say while it computes, some of which it prints."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import redirect_stdout
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,7 @@ import msgspec
 from forge_ray import jsontext
 from forge_ray.cli import text
 from forge_ray.cli.audit import audit_lines
+from forge_ray.cli.choices import Into, Workers, named_as_options
 from forge_ray.cli.comparison import comparison_lines
 from forge_ray.cli.doctor import diagnose, report_lines
 from forge_ray.cli.market import show_check
@@ -32,8 +33,6 @@ from forge_ray.run import (
     Run,
     branch_sweep,
     check_archive,
-    check_timeline,
-    choose_executor,
     default_workers,
     execute,
     explain_decision,
@@ -50,35 +49,23 @@ from forge_ray.sweep import Sweep, parse_job, read_job
 from forge_ray.tree import atoms_of, parse_tree
 
 
-def run(
-    job: Path, settings: list[str], *, out: Path, local: bool, address: str | None, allow_unauthenticated: bool,
-    workers: int | None, threads: int, fresh: bool, take_over: bool, sink: str | None, block_timeout: float | None,
-    timeline: Path | None, log_format: str | None, as_json: bool,
-) -> Result:  # fmt: skip
+def run(job: Path, settings: list[str], by: Workers, into: Into, *, log_format: str | None, as_json: bool) -> Result:
     if log_format:
         log_to_stderr(log_format, "--log-format")
-    if local and block_timeout is not None:
-        raise InputError([Problem("--block-timeout", "threads of this process cannot be ended; leave out --local")])
-    if timeline:
-        with named_as_options("timeline"):
-            check_timeline(timeline, ray=not local)
+    by.check()
     prepared = prepare(read_job(job, settings))
-    with about(prepared.run_id), text.ProgressDisplay() as display, named_as_options("sink"):
-        text.note(text.plan_lines(explain_plan(prepared, default_workers(workers, threads), CACHE_BYTES, threads)))
-        with named_as_options("threads"):
-            executor = choose_executor(
-                ray=not local, workers=workers, threads=threads, address=address,
-                allow_unauthenticated=allow_unauthenticated, block_seconds=block_timeout, timeline=timeline,
-            )  # fmt: skip
+    with about(prepared.run_id), text.ProgressDisplay() as display, redirect_stdout(sys.stderr):
+        there = default_workers(by.workers, by.threads)
+        text.note(text.plan_lines(explain_plan(prepared, there, CACHE_BYTES, by.threads)))
+        executor = by.executor()
         text.note([f"on {executor}"])
-        result = execute(
-            prepared, executor, out, fresh=fresh, take_over=take_over, sink=sink, on_progress=display.update
-        )
+        with named_as_options("out", "sink"):
+            result = execute(prepared, executor, **vars(into), on_progress=display.update)
     if as_json:
         print(jsontext.write(msgspec.to_builtins(result)))
     else:
         text.show_result(result)
-    if timeline and not result.computed:
+    if by.timeline and not result.computed:
         text.note(["nothing was computed: there is no timeline"])
     return result
 
@@ -140,16 +127,6 @@ def top(path: Path, *, by: str | None, n: int, where: str | None, as_json: bool)
     print(jsontext.write({"by": metric, "rows": rows, "unranked": unranked}))
 
 
-@contextmanager
-def named_as_options(*parameters: str) -> Iterator[None]:
-    """Mistakes in parameters of a function are mistakes in the options that stand for them."""
-    try:
-        yield
-    except InputError as error:
-        named = [replace(p, place=f"--{p.place}") if p.place in parameters else p for p in error.problems]
-        raise type(error)(named) from error
-
-
 def explain(target: Path, what: list[str], *, data: str | None, settings: list[str], as_json: bool) -> None:
     sweep = _one_branch(target, what, data, settings, "explain", "DATE")
     _show_decision(sweep, _day(what[-1], "DATE"), as_json)
@@ -204,17 +181,15 @@ def today(tree: Path, *, data: str | None, settings: list[str], as_json: bool) -
 
 
 def needle(
-    tree: Path, asked: dict[str, Any], *, data: str | None, out: Path, local: bool, address: str | None,
-    allow_unauthenticated: bool, workers: int | None, settings: list[str], as_json: bool,
-) -> None:  # fmt: skip
+    tree: Path, asked: dict[str, Any], by: Workers, into: Into, *, data: str | None, settings: list[str], as_json: bool
+) -> None:
     design = AROUND | {name: value for name, value in asked.items() if value is not None}
+    by.check()
     as_written = tree_sweep(tree, data, settings)
     around = tree_sweep(tree, data, [*settings, f"design={jsontext.write(design)}"])
-    executor = choose_executor(
-        ray=not local, workers=workers, address=address, allow_unauthenticated=allow_unauthenticated
-    )
-    with text.ProgressDisplay() as display:
-        found = run_needle(as_written, around, executor, out, on_progress=display.update)
+    executor = by.executor()
+    with text.ProgressDisplay() as display, redirect_stdout(sys.stderr), named_as_options("out"):
+        found = run_needle(as_written, around, executor, **vars(into), on_progress=display.update)
     print(jsontext.write(found) if as_json else "\n".join(needle_lines(found)))
 
 

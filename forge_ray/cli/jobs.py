@@ -13,6 +13,7 @@ import typer
 from forge_ray.cli.options import (
     AddressOption,
     AllowOption,
+    FreshOption,
     JobArgument,
     JsonOption,
     LocalOption,
@@ -20,6 +21,7 @@ from forge_ray.cli.options import (
     OutOption,
     RunArgument,
     SetOption,
+    TakeOverOption,
     WorkersOption,
     app,
     data_app,
@@ -36,8 +38,8 @@ def run(
     allow_unauthenticated: AllowOption = False,
     workers: WorkersOption = None,
     threads: Annotated[int, typer.Option(min=1, help="Of each worker on Ray; they share its cache.")] = 1,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Throw an existing run of this job away first.")] = False,
-    take_over: Annotated[bool, typer.Option("--take-over", help="Take the run from a driver that hangs.")] = False,
+    fresh: FreshOption = False,
+    take_over: TakeOverOption = False,
     sink: Annotated[str | None, typer.Option(help="sqlite: keep the rows in RUN/results.sqlite too.")] = None,
     block_timeout: Annotated[
         float | None, typer.Option(min=1, help="Seconds after which a worker hangs; default by what is predicted.")
@@ -51,13 +53,11 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a sweep, on Ray unless --local. Finished runs are found again, killed ones go on."""
-    from forge_ray.cli import commands
+    from forge_ray.cli import choices, commands
 
-    result = commands.run(
-        job, settings, out=out, local=local, address=address, allow_unauthenticated=allow_unauthenticated,
-        workers=workers, threads=threads, fresh=fresh, take_over=take_over, sink=sink, block_timeout=block_timeout,
-        timeline=timeline, log_format=log_format, as_json=as_json,
-    )  # fmt: skip
+    by = choices.Workers(local, address, allow_unauthenticated, workers, threads, block_timeout, timeline)
+    into = choices.Into(out, fresh, take_over, sink)
+    result = commands.run(job, settings, by, into, log_format=log_format, as_json=as_json)
     if strict and not result.passed:
         raise typer.Exit(3)
 

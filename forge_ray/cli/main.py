@@ -1,7 +1,7 @@
 """The command line: `forge-ray run | plan | plane | validate | import | atoms | needle | audit | compare | pool | …`.
 
 stdout is for results (`--json` everywhere), stderr for people. Exit codes: 0 done, 1 internal error, 2 bad input,
-3 nothing passed (with `--strict`), 4 incomplete, 130 / 143 interrupted and resumable.
+3 nothing passed (with `--strict`), 4 incomplete, 130 / 143 interrupted and resumable, 141 nobody reads stdout.
 
 SIGINT and SIGTERM unwind what runs, so that finished blocks are committed. Whatever does not come back from that in
 time, a library or a thread inside a long block, is left as it is: what is committed stays, as after `kill -9`.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -24,14 +23,14 @@ import typer
 
 from forge_ray.cli import jobs, pool, repair, trees  # noqa: F401 their commands join the application
 from forge_ray.cli.options import app
+from forge_ray.cli.resume import how_to_go_on
+from forge_ray.cli.stdout import guard_stdout
 from forge_ray.cluster.logs import AsJson, is_json, log_to_stderr
 from forge_ray.errors import ForgeRayError, InputError, printable
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 EXIT_SECONDS = 1.8
 """`ray job stop` kills after 3 s."""
-RESUMABLE = ("run", "needle")
-ONCE_ONLY = ("--fresh", "--take-over")
 SHOW_CURSOR = b"\x1b[?25h"
 LOG_FORM = "FORGE_RAY_LOG"
 
@@ -48,6 +47,7 @@ class InterruptedBySignal(BaseException):
 def main() -> None:
     """Entry point: runs a command and ends the process with its exit code."""
     _watch_signals()
+    guard_stdout()
     try:
         code = command()
     except (typer.Abort, KeyboardInterrupt):
@@ -65,7 +65,9 @@ def command() -> int:
     """Run the command that ``sys.argv`` names and turn errors into messages; its exit code."""
     try:
         log_to_stderr(os.environ.get(LOG_FORM) or "text", LOG_FORM)
-        return app(standalone_mode=False) or 0
+        code = app(standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
     except ForgeRayError as error:
         _tell(str(error))
         return error.exit_code
@@ -109,19 +111,12 @@ def _leave_in_time(woken: int) -> None:
 
 def _leave(code: int) -> NoReturn:
     """Say how to go on and end at once: Python would wait for threads that are inside a block."""
-    told = f"interrupted; {_how_to_go_on()}"
+    told = f"interrupted; {how_to_go_on(sys.argv[1:])}"
     if is_json():
         told = AsJson().format(log.makeRecord(log.name, logging.WARNING, __file__, 0, told, (), None))
     with suppress(OSError):  # nobody reads what is said
         os.write(2, f"{told}\n".encode())
     os._exit(code)
-
-
-def _how_to_go_on() -> str:
-    if sys.argv[1:2] and sys.argv[1] in RESUMABLE:
-        again = ["forge-ray", *(word for word in sys.argv[1:] if word not in ONCE_ONLY)]
-        return f"finished blocks are committed, go on with: {shlex.join(again)}"
-    return "nothing is left half-done"
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ LogFormatOption = Annotated[
 AllowOption = Annotated[
     bool, typer.Option("--allow-unauthenticated", help="Also a cluster that lets in whoever reaches it.")
 ]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Throw an existing run of this search away first.")]
+TakeOverOption = Annotated[bool, typer.Option("--take-over", help="Take the run from a driver that hangs.")]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Workers; default one per CPU.")]
 
 DataOption = Annotated[

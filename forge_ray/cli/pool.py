@@ -35,7 +35,7 @@ def start(
 def status(as_json: JsonOption = False) -> None:
     """The workers, their memory, what they keep, and how often it was of use. Exit code 4 without a pool."""
     from forge_ray import jsontext
-    from forge_ray.cluster.pool import find_pool
+    from forge_ray.cluster.pool import borrower, find_pool
 
     pool = find_pool()
     if pool is None:
@@ -45,6 +45,7 @@ def status(as_json: JsonOption = False) -> None:
 
     workers = {name: report and asdict(report) for name, report in reports(pool).items()}
     found = {"running": True, "pid": pool.pid, "address": pool.address, "other_code": pool.differing()}
+    found["works_for"] = borrower() or None
     print(jsontext.write(found | {"workers": workers}) if as_json else "\n".join(_lines(found, workers)))
 
 
@@ -59,7 +60,8 @@ def stop(as_json: JsonOption = False) -> None:
 
 
 def _lines(found: Mapping[str, Any], workers: Mapping[str, Mapping[str, Any] | None]) -> Iterator[str]:
-    yield f"pool of process {found['pid']} at {found['address']}: {len(workers)} workers"
+    work = f", at work for {found['works_for']}" if found["works_for"] else ""
+    yield f"pool of process {found['pid']} at {found['address']}: {len(workers)} workers{work}"
     if names := found["other_code"]:
         yield f"warning: it runs other versions of {', '.join(names)}; jobs do not use it"
     for name, report in workers.items():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from forge_ray.cli.options import JsonOption, RunArgument, WorkersOption, app
+from forge_ray.cli.options import JsonOption, RunArgument, TakeOverOption, WorkersOption, app
 
 if TYPE_CHECKING:
     from forge_ray.run import Repaired, Verified
@@ -34,7 +34,7 @@ def verify(run: RunArgument, as_json: JsonOption = False) -> None:
 def repair(
     run: RunArgument,
     workers: WorkersOption = None,
-    take_over: Annotated[bool, typer.Option("--take-over", help="Take the run from a driver that hangs.")] = False,
+    take_over: TakeOverOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compute the damaged blocks of a run again, exactly these. Ends with 1 if something is damaged still."""

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from forge_ray import jsontext
 from forge_ray.catalog import METRICS, SEGMENTS, metric_text
+from forge_ray.cli.resume import note_commit
 from forge_ray.cluster.logs import is_json
 from forge_ray.engine import METRIC_COLUMNS
 from forge_ray.run import ENDS, Result, Run, ended, sharpe_by_luck, verdict_of
@@ -115,6 +116,7 @@ class ProgressDisplay:
             self.bar.stop()
 
     def update(self, progress: Committed) -> None:
+        note_commit()
         rate = f"{progress.computed / max(progress.seconds, 1e-9):,.0f} branches/s, {progress.passed:,} passed"
         if self.bar:
             if self.task is None:
@@ -173,6 +175,9 @@ def show_unranked(run: Run) -> None:
 
 def show_leaderboard(frame: pl.DataFrame, metric: str, dimensions: list[str], title: str = "") -> None:
     """A table of the dimensions and of as many metrics as the window is wide, the ranking metric first."""
+    if not frame.width:
+        print("no block is committed yet")
+        return
     names = ["branch", *dimensions]
     segments = ("full",) if metric.startswith("full_") else ("is", "oos")
     ranked = [f"{segment}_{name}" for name in LEADERBOARD for segment in segments]

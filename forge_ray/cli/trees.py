@@ -14,10 +14,12 @@ from forge_ray.cli.options import (
     AddressOption,
     AllowOption,
     DataOption,
+    FreshOption,
     JsonOption,
     LocalOption,
     OutOption,
     SetOption,
+    TakeOverOption,
     TreeArgument,
     WorkersOption,
     app,
@@ -153,17 +155,18 @@ def needle(
     address: AddressOption = None,
     allow_unauthenticated: AllowOption = False,
     workers: WorkersOption = None,
+    fresh: FreshOption = False,
+    take_over: TakeOverOption = False,
     settings: SetOption = [],
     as_json: JsonOption = False,
 ) -> None:
     """Plateau or needle: a tree among its neighbours, its fragile conditions, days decided by a hair."""
-    from forge_ray.cli import commands
+    from forge_ray.cli import choices, commands
 
     asked = {"sample": neighbours, "changes": changes, "window": window, "threshold": threshold, "seed": seed}
-    commands.needle(
-        tree, asked, data=data, out=out, local=local, address=address, allow_unauthenticated=allow_unauthenticated,
-        workers=workers, settings=settings, as_json=as_json,
-    )  # fmt: skip
+    by = choices.Workers(local, address, allow_unauthenticated, workers)
+    into = choices.Into(out, fresh, take_over)
+    commands.needle(tree, asked, by, into, data=data, settings=settings, as_json=as_json)
 
 
 @app.command()

@@ -57,7 +57,9 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Written:
         page = render(panels, subject.sweep.name).encode()
     beside = target.with_name(f".{target.name}.new")
     try:
-        beside.write_bytes(page)
+        beside.unlink(missing_ok=True)  # what a killed process left, or a link to somewhere else
+        with beside.open("xb") as file:
+            file.write(page)
         beside.replace(target)
     except OSError as error:
         with suppress(OSError):

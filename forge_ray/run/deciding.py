@@ -13,30 +13,47 @@ import numpy as np
 from forge_ray import jsontext
 from forge_ray.data import as_day
 from forge_ray.engine import Cache, decision_at
-from forge_ray.errors import InputError, Problem
-from forge_ray.run.execution import BRANCH_CACHE_BYTES, Prepared, prepare_branch
-from forge_ray.run.reading import Run
-from forge_ray.sweep import Sweep, parse_job, with_settings
+from forge_ray.errors import InputError, Problem, StoreError
+from forge_ray.run.execution import BRANCH_CACHE_BYTES, Prepared, prepare, prepare_branch
+from forge_ray.run.reading import Run, kept_sweep
+from forge_ray.store import LocalStore
+from forge_ray.sweep import Sweep, located, parse_job, with_settings
 from forge_ray.tree import Grid, fill
 
 
 def tree_sweep(path: str | Path, data: str | None, settings: Iterable[str] = ()) -> Sweep:
     """The sweep of one branch that a file is: a tree as written, or a job without axes, with overrides.
 
-    data : the source; by default that of the job, or the sample of 20 stocks for a tree.
+    data : a source in place of the job's, everything else of its data stays; for a tree by default the sample of 20
+    stocks.
     """
-    found, folder = jsontext.read_file(path), Path.cwd()
-    if isinstance(found, dict) and "kind" not in found:
-        job = found if data is None else {**found, "data": {"source": data}}
-        folder = Path(path).parent if data is None else folder
-    else:
-        job = {"name": Path(path).stem, "data": {"source": data or "sample:us20"}, "tree": found}
-    return parse_job(with_settings(job, settings), folder=folder)
+    if data == "":
+        raise InputError([Problem("--data", 'expected a source such as "sample:us20" or a file, got ""')])
+    found, source = jsontext.read_file(path), None if data is None else located(data, Path.cwd())
+    if not isinstance(found, dict) or "kind" in found:
+        found = {"name": Path(path).stem, "data": {"source": source or "sample:us20"}, "tree": found}
+    elif source:
+        given = found.get("data")
+        found = {**found, "data": {**(given if isinstance(given, dict) else {}), "source": source}}
+    return parse_job(with_settings(found, settings), folder=Path(path).parent)
+
+
+def prepared_again(store: LocalStore, why: str) -> Prepared:
+    """The sweep of a run, from the job that was kept with it. Raises `StoreError` if it would give another run now,
+    saying why that will not do."""
+    prepared = prepare(kept_sweep(store))
+    if prepared.run_id != store.run_id:
+        raise StoreError(
+            f"{store.path}: its job now gives run {prepared.run_id}, not {store.run_id}: the market data or the "
+            f"version of forge_ray have changed, and {why}"
+        )
+    return prepared
 
 
 def branch_sweep(run: Run, branch: int) -> Sweep:
-    """The sweep of one branch of a run: its concrete tree, everything else as in the run."""
-    sweep = run.sweep()
+    """The sweep of one branch of a run: its concrete tree, everything else as in the run. Raises `StoreError` if the
+    market data are not those of the run any more."""
+    sweep = prepared_again(run.store, "its decisions with them; forge-ray show has the tree, to ask with --data").sweep
     if not 0 <= branch < sweep.space.size:
         raise InputError([Problem(f"branch {branch}", f"not in this space; allowed: 0 to {sweep.space.size - 1:,}")])
     tree, values = sweep.space[branch]

@@ -43,12 +43,13 @@ from forge_ray.engine import (
     projected_seconds,
     step_values,
 )
-from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, unknown
+from forge_ray.errors import CapacityError, IncompleteRunError, InputError, Problem, step, unknown
+from forge_ray.jsontext import MAX_PATH
 from forge_ray.plan import Plan, Prune, compile_plan
 from forge_ray.run.capacity import memory, mib
 from forge_ray.run.cost import Cost, cost_of, timed
 from forge_ray.run.interrupts import Interrupts
-from forge_ray.store import LocalStore, Part, SqliteSink, write_payload
+from forge_ray.store import LocalStore, MissingRunError, Part, SqliteSink, remove_copy, write_payload
 from forge_ray.sweep import ENGINE_VERSION, Sweep, resolved
 
 MAX_BLOCK = 16_384
@@ -56,6 +57,7 @@ SMALLEST_BLOCK = {Kernel.LANES: 4_096, Kernel.SCALAR: 256, Kernel.PATCH: 256, Ke
 """Branches that are worth what a block costs by itself: a message, a file, a transaction."""
 MIN_BLOCKS = {Kernel.LANES: 16, Kernel.SCALAR: 64, Kernel.PATCH: 64, Kernel.PATH: 64}
 """Few for lanes, as each block computes the vectors of its groups anew."""
+SINKS = ("sqlite",)
 BYTES_PER_ROW = 8 * (len(METRIC_COLUMNS) + 8)
 EULER_GAMMA = 0.5772156649015329
 BRANCH_CACHE_BYTES = 64 * 2**20
@@ -192,17 +194,17 @@ def execute(
 ) -> Result:
     """Run what is missing and finish.
 
-    fresh : throw an existing run of the same sweep away first, and simulate every branch anew.
+    fresh : compute a run of the same sweep that is there anew, every branch of it.
     sink : ``"sqlite"`` keeps the rows in a SQLite table.
     After SIGINT or SIGTERM no block begins any more, those that are finished are committed, and the signal is handled
     as it would have been: by a KeyboardInterrupt, if it was a Ctrl-C or the interrupt of a notebook.
     """
     began = time.perf_counter()
     space = prepared.bound.plan.space
-    check_capacity(prepared, out)
+    if sink is not None and sink not in SINKS:
+        raise InputError([unknown("sink", "sink", sink, SINKS)])
     root = Path(out)
-    if fresh:
-        _remove(root, prepared, take_over)
+    check_capacity(prepared, root, 0 if fresh else _committed(root / prepared.run_id))
     store = LocalStore.create_or_open(
         root,
         prepared.run_id,
@@ -210,9 +212,12 @@ def execute(
         block_size or block_size_for(prepared.bound),
         space.size,
         take_over=take_over,
+        fresh=fresh,
     )
     with closing(store), about(prepared.run_id):
         store.keep_job(jsontext.write(prepared.sweep.job).encode(), _market_in_memory(prepared))
+        if fresh:
+            remove_copy(store)
         computed, driver = 0, Tally()
         with _sink(store, sink) as keep_rows:
             if next(store.missing(), None):
@@ -243,19 +248,36 @@ def block_size_for(bound: BoundPlan) -> int:
     return min(MAX_BLOCK, max(SMALLEST_BLOCK[bound.kernel], bound.plan.space.size // MIN_BLOCKS[bound.kernel]))
 
 
-def check_capacity(prepared: Prepared, out: str | Path) -> None:
+def _committed(path: Path) -> int:
+    """Branches whose rows are in a run's folder already."""
+    try:
+        with closing(LocalStore.read(path)) as store:
+            return store.counts()["branches"]
+    except MissingRunError:
+        return 0
+
+
+def check_capacity(prepared: Prepared, out: str | Path, committed: int = 0) -> None:
     """Refuse what cannot fit on the disk, or in memory even with one worker and no cache, before any work. Raises
-    `CapacityError` with the sizes."""
+    `CapacityError` with the sizes. committed : branches whose rows are there already."""
     least, there = projected_bytes(prepared.bound, 1, 0, block_size_for(prepared.bound)), memory()
     if least > there.total:
         text = f"{mib(least)} of memory are needed by one worker without a cache; this machine has {mib(there.total)}"
         raise CapacityError([Problem("data", f"{text}; fewer tickers or a shorter history need less")])
-    size = prepared.bound.plan.space.size
-    existing = next(p for p in (Path(out).absolute(), *Path(out).absolute().parents) if p.exists())
+    left = prepared.bound.plan.space.admitted - committed
+    existing = _existing(Path(out).absolute())
     free = shutil.disk_usage(existing).free
-    if size * BYTES_PER_ROW > free:
-        text = f"{size:,} branches need about {size * BYTES_PER_ROW:,} bytes of rows; {free:,} are free at {existing}"
-        raise CapacityError([Problem("space", f"{text}; narrow the axes")])
+    if left * BYTES_PER_ROW > free:
+        text = f"{left:,} branches need about {left * BYTES_PER_ROW:,} bytes of rows; {free:,} are free at {existing}"
+        raise CapacityError([Problem("space", f"{text}; make room, or narrow the axes")])
+
+
+def _existing(out: Path) -> Path:
+    """The folder, or the nearest one above that is there. Raises `InputError` for a name that no disk takes."""
+    try:
+        return next(place for place in (out, *out.parents) if place.exists())
+    except OSError as error:
+        raise InputError([Problem("out", f"{step(str(out), MAX_PATH)}: {error.strerror}")]) from error
 
 
 def sharpe_by_luck(n_trials: int, n_days: int) -> float | None:
@@ -284,8 +306,9 @@ def _compute(
     """Evaluate and commit the missing blocks; returns how many branches that were."""
     bound, computed, since = prepared.bound, 0, time.perf_counter()
     total, interrupts = bound.plan.space.admitted, Interrupts()
+    run_dir, holder = str(store.path.absolute()), store.holder  # workers may have another working folder
     missing = takewhile(lambda block: interrupts.arrived is None, store.missing())
-    blocks = (Work(lo, hi, str(store.epoch), str(store.path), outcomes) for lo, hi in missing)
+    blocks = (Work(lo, hi, str(store.epoch), run_dir, holder, outcomes) for lo, hi in missing)
     with interrupts, closing(executor.run(bound, blocks)) as finished:
         for done in timed(finished):
             interrupts.note()
@@ -293,7 +316,7 @@ def _compute(
                 if interrupts.arrived is not None:
                     break
                 continue
-            if not computed:
+            if "start" not in driver.us:
                 driver.us["start"] = max(0, int(1e6 * (time.perf_counter() - since - done.receipt.seconds)))
             with driver.stage("commit"):
                 if done.payload is not None:
@@ -322,8 +345,6 @@ def _sink(store: LocalStore, kind: str | None) -> Iterator[Callable[[Part], None
     if kind is None:
         yield lambda part: None
         return
-    if kind != "sqlite":
-        raise InputError([unknown("sink", "sink", kind, ("sqlite",))])
     with closing(SqliteSink(store)) as sqlite:
         sqlite.catch_up()
         yield sqlite.add
@@ -340,14 +361,3 @@ def _summary(store: LocalStore, prepared: Prepared, driver: Tally, wall: float) 
     cost = {"predicted": projected_seconds(bound, 1, n_blocks), "wall": wall}
     cost |= {stage: driver.us[stage] / 1e6 for stage in ("start", "commit")}
     return {**store.counts(), "distinct": store.distinct_paths(), "name": prepared.sweep.name, "cost": cost}
-
-
-def _remove(root: Path, prepared: Prepared, take_over: bool) -> None:
-    """Throw the run's folder away, holding its lock so that nobody else is writing there."""
-    path = root / prepared.run_id
-    if path.exists():
-        space = prepared.bound.plan.space
-        with closing(
-            LocalStore.create_or_open(root, prepared.run_id, prepared.spec, 1, space.size, take_over=take_over)
-        ):
-            shutil.rmtree(path)

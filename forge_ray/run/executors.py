@@ -90,11 +90,15 @@ def _pool_crew(workers: int | None, threads: int, address: str | None) -> Crew |
 
 
 def _unfit(pool: Pool, workers: int | None, threads: int) -> str:
+    from forge_ray.cluster.pool import borrower
+
     if names := pool.differing():
         return f"it runs other versions of {', '.join(names)} (forge-ray pool stop, then start)"
     if threads > 1:
         return f"its workers have one thread each, asked for are {threads}"
-    return f"it has {pool.workers} workers, asked for are {workers}" if (workers or 0) > pool.workers else ""
+    if (workers or 0) > pool.workers:
+        return f"it has {pool.workers} workers, asked for are {workers}"
+    return f"it works for {name}" if (name := borrower()) else ""
 
 
 class Session:
@@ -126,10 +130,9 @@ class Session:
             self.close()
         if pooled:
             return RayExecutor(workers, CACHE_BYTES, crew=pooled)
-        self._crew, self._asked = (
-            self._crew
-            or OwnCrew(workers, CACHE_BYTES, address, threads=threads, allow_unauthenticated=allow_unauthenticated),
-            asked,
+        self._asked = asked
+        self._crew = self._crew or OwnCrew(
+            workers, CACHE_BYTES, address, threads=threads, allow_unauthenticated=allow_unauthenticated
         )
         return RayExecutor(workers, CACHE_BYTES, crew=self._crew, stays=True)
 

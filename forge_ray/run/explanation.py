@@ -13,7 +13,7 @@ from forge_ray.engine import (
     projected_bytes,
     projected_seconds,
 )
-from forge_ray.plan import ALLOCATIONS, Execution, Op, unit_warnings
+from forge_ray.plan import ALLOCATIONS, Execution, Op, cost_warnings, unit_warnings
 from forge_ray.run.capacity import memory
 from forge_ray.run.execution import Prepared, block_size_for
 from forge_ray.tree import Grid
@@ -29,7 +29,7 @@ def explain(prepared: Prepared, workers: int, cache_bytes: int, threads: int = 1
     block_size = block_size_for(prepared.bound)
     n_blocks = -(-space.size // block_size)
     rates = condition_rates(bound, Cache(cache_bytes))
-    warnings = unit_warnings(plan)
+    warnings = unit_warnings(plan) + cost_warnings(plan)
     warnings += [f"{r.condition}: never true" for r in rates if r.most == 0.0]
     warnings += [f"{r.condition}: always true" for r in rates if r.least == 1.0]
     n_bytes = projected_bytes(bound, workers, cache_bytes, block_size, threads)

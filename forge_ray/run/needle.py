@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,8 @@ from forge_ray.catalog import METRIC_BY_NAME
 from forge_ray.data import OwnBars, Panel
 from forge_ray.engine import BoundPlan, Cache, Evaluator, evaluate, nearest_flips
 from forge_ray.errors import InputError, Problem
-from forge_ray.run.execution import BRANCH_CACHE_BYTES, Executor, Progress, execute, prepare, prepare_branch
+from forge_ray.plan import Prune
+from forge_ray.run.execution import BRANCH_CACHE_BYTES, Executor, execute, prepare, prepare_branch
 from forge_ray.run.reading import Run
 from forge_ray.sweep import Sweep
 from forge_ray.tree import Neighbourhood
@@ -49,13 +50,12 @@ def needle(
     around: Sweep,
     executor: Executor,
     out: str | Path = "runs",
-    *,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    **how: Any,
 ) -> dict[str, Any]:
     """How a tree stands among its neighbours, as plain JSON values.
 
     as_written : the tree alone. around : a neighbourhood of it whose sample keeps every single change.
-    The neighbours are a run in `out`; it goes on, or is found again, like any other.
+    how : options of `execute`. The neighbours are a run in `out`; it goes on, or is found again, like any other.
     Raises `InputError` for other spaces and for a sample that is too small.
     """
     space = around.space
@@ -65,9 +65,9 @@ def needle(
     if space.size < space.total and 2 * singles > space.size - 1:
         text = f"{space.size - 1:,} neighbours; allowed: at least {2 * singles:,}, as {singles:,} are single changes"
         raise InputError([Problem("sample", text)])
-    neighbours = prepare(around)
+    neighbours = prepare(replace(around, keep="all", prune=Prune.NEVER))  # those that fail its requirements count too
     alone = prepare_branch(_since(as_written, neighbours.bound))
-    result = execute(neighbours, executor, out, on_progress=on_progress)
+    result = execute(neighbours, executor, out, **how)
     with Run(result.path) as run:
         rows = run.frame()
     return {

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from functools import cached_property, reduce
 from operator import and_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypedDict
+
+import msgspec
 
 from forge_ray import jsontext
 from forge_ray.catalog import METRIC_BY_NAME, METRICS, SEGMENTS
 from forge_ray.engine import LOST, METRIC_COLUMNS, dimensions
-from forge_ray.errors import InputError, Problem, unknown
-from forge_ray.store import LocalStore
+from forge_ray.errors import CorruptPartError, ForgeRayError, InputError, Problem, unknown
+from forge_ray.store import JOB, SPEC, LocalStore
 from forge_ray.sweep import Sweep, parse_job
 from forge_ray.tree import Where, fill, to_json
 
@@ -34,7 +36,11 @@ class Run:
 
     def __init__(self, path: str | Path):
         self.store = LocalStore.read(Path(path))
-        self.spec: dict[str, Any] = jsontext.parse(self.store.spec.decode())  # type: ignore[assignment]
+        try:
+            self.spec = _spec(self.store)
+        except ForgeRayError:
+            self.store.close()
+            raise
 
     def __enter__(self) -> Run:
         return self
@@ -71,9 +77,12 @@ class Run:
         """The n best rows by a metric column (default ``is_sharpe``, ``full_sharpe`` without a split).
 
         Best is high or low as the catalogue says; rows without a value are left out; ties go to the lower branch.
-        where : a condition over columns. passing : only rows that passed. Raises `InputError` for unknown columns.
+        where : a condition over columns. passing : only rows that passed. Without columns before the first commit.
+        Raises `InputError` for unknown columns.
         """
         metric = self.metric(by)
+        if not self.store.n_blocks:
+            return self.frame()
         conditions = [] if where is None else [_where(where, tuple(self.store.columns), self._text_columns())]
         predicate = _Both((*conditions, _PASSED)) if passing else next(iter(conditions), None)
         return self.store.best(metric, METRIC_BY_NAME[metric.partition("_")[2]].better == "high", n, predicate)
@@ -131,7 +140,25 @@ class Run:
 
 def kept_sweep(store: LocalStore) -> Sweep:
     """The sweep that a run executes, from the job kept with it. Raises `CorruptPartError` if that was damaged."""
-    return parse_job(jsontext.parse(store.job.decode()), folder=store.path)
+    return parse_job(jsontext.parse_bytes(store.job, place=str(store.path / JOB)), folder=store.path)
+
+
+class _Spec(TypedDict):
+    """What readers need of what was searched (`Sweep.identity`)."""
+
+    axes: dict[str, Annotated[list[Any], msgspec.Meta(min_length=1)]]
+    keep: str
+    split: Any
+    tree_names: list[str]
+    prune: NotRequired[Any]
+
+
+def _spec(store: LocalStore) -> _Spec:
+    """Raises `CorruptPartError` if it is not what this program writes."""
+    try:
+        return msgspec.convert(jsontext.parse_bytes(store.spec), _Spec)
+    except (msgspec.ValidationError, jsontext.JsonError) as error:
+        raise CorruptPartError(str(store.path / SPEC), str(error), "run the job again in another folder") from error
 
 
 class _Passed:

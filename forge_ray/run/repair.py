@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forge_ray.cluster.work import Work
-from forge_ray.errors import StoreError
-from forge_ray.run.execution import Executor, Prepared, prepare
-from forge_ray.run.reading import kept_sweep
+from forge_ray.run.deciding import prepared_again
+from forge_ray.run.execution import Executor, Prepared
 from forge_ray.store import COPY, SPEC, Damage, LocalStore, SqliteSink, copy_again, damaged_copies, write_payload
 
 
@@ -64,7 +63,8 @@ def repair(path: str | Path, executor: Executor, *, take_over: bool = False) -> 
         damaged = store.verify()
         blocks = tuple(sorted({damage.block for damage in damaged if damage.block}))
         if blocks or any(damage.file == str(store.path / SPEC) for damage in damaged):
-            _recompute(store, _prepared_again(store), executor, blocks)
+            prepared = prepared_again(store, "only what made a block can make it again")
+            _recompute(store, prepared, executor, blocks)
         copied = bool(damaged_copies(store))
         if copied:
             copy_again(store)
@@ -78,21 +78,11 @@ def _damage(store: LocalStore) -> list[Damage]:
     return [*store.verify(), *damaged_copies(store)]
 
 
-def _prepared_again(store: LocalStore) -> Prepared:
-    """The sweep of a run, from the job that was kept with it."""
-    prepared = prepare(kept_sweep(store))
-    if prepared.run_id != store.run_id:
-        raise StoreError(
-            f"{store.path}: its job now gives run {prepared.run_id}, not {store.run_id}: the market data or the "
-            "version of forge_ray have changed, and only what made a block can make it again"
-        )
-    return prepared
-
-
 def _recompute(store: LocalStore, prepared: Prepared, executor: Executor, blocks: Iterable[tuple[int, int]]) -> None:
     """Evaluate blocks anew, whatever is known of their paths, and put them in the place of the damaged ones."""
     store.keep_spec(prepared.spec)
-    works = (Work(lo, hi, str(store.epoch), str(store.path), lost=store.lost_in(lo)) for lo, hi in blocks)
+    run_dir, holder = str(store.path.absolute()), store.holder
+    works = (Work(lo, hi, str(store.epoch), run_dir, holder, lost=store.lost_in(lo)) for lo, hi in blocks)
     with closing(executor.run(prepared.bound, works)) as finished:
         for done in filter(None, finished):
             if done.payload is not None:

@@ -23,9 +23,10 @@ import msgspec
 import pyarrow as pa
 
 from forge_ray.catalog import METRIC_BY_NAME
+from forge_ray.errors import ReplacedError
 from forge_ray.run.cost import ELAPSED, Cost, cost_of
 from forge_ray.run.reading import Run
-from forge_ray.store import Holder, LocalStore, Part, holder_of, is_held
+from forge_ray.store import LOCK, Holder, LocalStore, Part, holder_of, is_held
 
 EARLY = ("pruned", "stopped", "crashed", "timeout")
 """What becomes of branches that are not evaluated to their end."""
@@ -95,12 +96,18 @@ class Watch:
             return sweep.name, sweep.space.admitted, run.metric(None)
 
     def look(self) -> Status:
-        is_running = is_held(self.path / "lock")  # first: whoever lets go afterwards has committed what he had
+        """How the run stands. Also while it is started over, as it then is."""
+        with suppress(ReplacedError):
+            return self._look()
+        return self._look()
+
+    def _look(self) -> Status:
+        name, total, metric = self._searched
+        is_running = is_held(self.path / LOCK)  # before the rest: whoever lets go afterwards has committed what he had
         with closing(LocalStore.read(self.path)) as store:
             with store.moment():
                 counts, blocks, finished, parts = store.counts(), store.n_blocks, store.finished, store.parts()
                 cost = cost_of(store)
-            name, total, metric = self._searched
             state = "done" if finished else "running" if is_running else "interrupted"
             pace = self._pace(counts)
             left = (total - counts["branches"]) / pace if state == "running" and pace else None
@@ -109,7 +116,7 @@ class Watch:
                 name=name,
                 path=str(self.path),
                 state=state,
-                driver=_driver(holder_of(self.path / "lock"), is_running),
+                driver=_driver(holder_of(self.path / LOCK), is_running),
                 blocks=blocks,
                 n_blocks=math.ceil(store.size / store.block_size),
                 branches=counts["branches"],
