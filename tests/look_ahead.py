@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from harness import Prices, raw_market
 
 from forge_ray.data import Future
 from forge_ray.plan import compile_plan
 from forge_ray.run import LookAhead
 from forge_ray.sweep import parse_job
+from harness import Prices, raw_market
 
 Futures: TypeAlias = Callable[[int], Sequence[Future]]
 SEED = 1

@@ -13,11 +13,11 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
+
+from forge_ray.tree.importers import import_text
 from harness import allocations
 from native_format import strategies
 from test_language_equals_naive import bound_job
-
-from forge_ray.tree.importers import import_text
 
 FILES = {file.name[:2]: file for file in strategies("atlas")}
 pytestmark = pytest.mark.skipif(not FILES, reason="the example files are not here")

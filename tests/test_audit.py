@@ -10,9 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from look_ahead import Planted, look_ahead_of, shifted
-from test_cli import forge_ray
-from whole_trees import random_market
 
 from forge_ray.cli.audit import audit_lines
 from forge_ray.cli.main import app
@@ -21,6 +18,9 @@ from forge_ray.errors import InputError
 from forge_ray.run import Audit, LookAhead, audit, explain_decision
 from forge_ray.run.audit import cuts_of
 from forge_ray.sweep import parse_job
+from look_ahead import Planted, look_ahead_of, shifted
+from test_cli import forge_ray
+from whole_trees import random_market
 
 DATA = {"source": "sample:us20", "start": "2012-01-01"}
 SMA = "Simple Moving Average"

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from whole_trees import WholeTree, random_whole
 
 import forge_ray as fr
 from forge_ray.errors import InputError
@@ -16,6 +15,7 @@ from forge_ray.tree import builders, tree_hash
 from forge_ray.tree.builders import Conditions, Count, Draft
 from forge_ray.tree.domains import RANKS, SCORES
 from forge_ray.tree.nodes import Comparator, Kind, Quantifier, Weighting
+from whole_trees import WholeTree, random_whole
 
 Json = dict[str, Any]
 DATA = "sample:us20"

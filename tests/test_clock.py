@@ -24,6 +24,7 @@ READS = {
 IN_SQL = ("current_date", "current_time", "'now'", "unixepoch(", "julianday(")
 ALLOWED = {
     "data/folder.py time.time": "how long ago a file that was never finished was begun",
+    "kernels/compile.py time.time": "how long ago a folder of kernels was used",
     "run/status.py time.time": "since when nothing was committed, for people",
     "cluster/pool_server.py time.time": "since when a pool is there, for people",
 }

@@ -15,12 +15,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-import determinism
 import polars as pl
 import pyarrow as pa
 import pytest
-from determinism import SEARCHES, Cell, cells, environments, pairs_of, rows_of
 
+import determinism
+from determinism import SEARCHES, Cell, cells, environments, pairs_of, rows_of
 from forge_ray.store import content_hash
 
 PLAIN = {"workers": "1 thread", "block": 1000, "order": "as they are", "cache": "ample", "end": "at once"}

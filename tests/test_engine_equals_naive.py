@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
-import naive
 import pytest
-from harness import bound_of, held_weights
-from random_trees import random_prices, random_tree
 
+import naive
 from forge_ray.catalog import METRICS, SEGMENTS
 from forge_ray.engine import Cache, evaluate
 from forge_ray.errors import DataError
+from harness import bound_of, held_weights
+from random_trees import random_prices, random_tree
 
 CALM = 1e-5
 TICKERS = ("AAA", "BBB", "BIL", "CCC")

@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from harness import exact
 from hypothesis import given
 from hypothesis import strategies as st
-from random_trees import random_bars, random_settings, random_tree
 
 from forge_ray.data import Frame, as_frame
 from forge_ray.engine import Cache, Evaluator, evaluate, step_values
@@ -23,6 +21,8 @@ from forge_ray.run import Prepared, Run, choose_executor, execute, prepare
 from forge_ray.run.execution import prepare_branch
 from forge_ray.sweep import parse_job
 from forge_ray.tree import Exact
+from harness import exact
+from random_trees import random_bars, random_settings, random_tree
 
 TICKERS = ("AAA", "BBB", "CCC")
 N_DAYS = 160

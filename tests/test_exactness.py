@@ -14,9 +14,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
-from harness import Prices, bound_of, exact, grid_of, panel_of
-from random_trees import random_prices, random_tree
 
+import runs
 from forge_ray.cluster.local import LocalExecutor
 from forge_ray.data import Panel, parse_split
 from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Cache, Tally, bind, evaluate, simulation
@@ -26,6 +25,8 @@ from forge_ray.run import Prepared, Progress, execute, prepare
 from forge_ray.store import LocalStore
 from forge_ray.sweep import ENGINE_VERSION, parse_job
 from forge_ray.tree import Placeholder, Tree, fill, parse_tree
+from harness import Prices, bound_of, exact, grid_of, panel_of
+from random_trees import random_prices, random_tree
 
 TICKERS = ("AAA", "BBB", "BIL", "CCC")
 EXTRA = ("DDD", "EEE")
@@ -159,17 +160,7 @@ def test_rows_do_not_depend_on_what_the_simulation_keeps(
 JOB = {
     "data": {"source": "sample:us20", "start": "2012-01-01"},
     "benchmark": "SPX",
-    "tree": {
-        "id": "gate",
-        "kind": "indicator",
-        "conditions": [
-            {"id": "dip", "metric": "RSI", "window": "$n", "ticker": "$stock", "comparator": "lt", "threshold": "$low"},
-            {"id": "calm", "type": "and", "metric": "StdDev", "window": 20, "ticker": "SPX", "comparator": "lt",
-             "threshold": "$calm"},
-        ],
-        "children": {"then": [{"id": "in", "kind": "position", "positions": ["$stock", "KO"]}],
-                     "else": [{"id": "out", "kind": "position", "positions": ["CASH"]}]},
-    },
+    "tree": runs.JOB["tree"],
     "axes": {"n": [5, 14], "low": [40, 50, 60], "stock": ["AAPL", "XOM"], "calm": [0.8, 1.2, 2.4]},
 }  # fmt: skip
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import panel_of
-from native_format import strategies
-from whole_trees import random_market
 
 from forge_ray.data import parse_split
 from forge_ray.engine import Cache, Evaluator, bind, evaluate
 from forge_ray.plan import compile_plan
 from forge_ray.sweep import parse_job
 from forge_ray.tree.importers import import_text
+from harness import panel_of
+from native_format import strategies
+from whole_trees import random_market
 
 EXAMPLES = [*strategies("composer"), *strategies("atlas")]
 N_DAYS = 420

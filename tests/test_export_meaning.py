@@ -6,13 +6,13 @@ import random
 
 import numpy as np
 import pytest
-from test_language_equals_naive import bound_job
-from whole_trees import WholeTree, random_market, random_whole
 
 from forge_ray.engine import Cache, Evaluator
 from forge_ray.errors import InputError
 from forge_ray.tree.exporters import TARGETS, export_job
 from forge_ray.tree.importers import import_text
+from test_language_equals_naive import bound_job
+from whole_trees import WholeTree, random_market, random_whole
 
 TICKERS = ["AAA", "BBB", "CCC", "DDD"]
 MOST_SEEDS, N_COMPARED = 2_000, 30

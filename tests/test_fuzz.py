@@ -17,12 +17,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-import hostile_parquet
 import numpy as np
-from fuzzing import fuzz
-from hostile_json import JOB_TEXTS, JOBS, TREE_TEXTS, TREES, Document, mutated, mutated_bytes
-from hostile_parquet import Bars, Damaged
 
+import hostile_parquet
 from forge_ray import jsontext
 from forge_ray.cli.main import command
 from forge_ray.data import Panel, as_date, load
@@ -32,6 +29,9 @@ from forge_ray.run import explain, prepare
 from forge_ray.sweep import Sweep, parse_job, read_job
 from forge_ray.tree import Grid, Tree, parse_tree, to_json, tree_hash
 from forge_ray.tree.reader import Definitions
+from fuzzing import fuzz
+from hostile_json import JOB_TEXTS, JOBS, TREE_TEXTS, TREES, Document, mutated, mutated_bytes
+from hostile_parquet import Bars, Damaged
 
 CPU_SECONDS = 10.0
 MAX_LENGTH = 40_000  # a path of a thousand levels, and twice that

@@ -7,12 +7,12 @@ import json
 from typing import Any
 
 import pytest
-from native_format import check_job, nodes, strategies
 
 from forge_ray.catalog import INDICATOR_BY_NAME
 from forge_ray.errors import InputError
 from forge_ray.tree.importers import Imported, import_text
 from forge_ray.tree.importers.atlas_terms import VARIABLES, WINDOWLESS, in_fractions, in_percent
+from native_format import check_job, nodes, strategies
 
 
 def position(name: str = "p", *tickers: str, **fields: Any) -> dict[str, Any]:

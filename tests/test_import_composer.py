@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from native_format import check_job, nodes, strategies
 
 from forge_ray import jsontext
 from forge_ray.errors import InputError
 from forge_ray.tree.importers import import_text, read_options
 from forge_ray.tree.importers.logic import Junction, TooComplexError, condition_list, gate, split
+from native_format import check_job, nodes, strategies
 
 SPY = {"step": "asset", "ticker": "SPY"}
 TLT = {"step": "asset", "ticker": "TLT"}

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_format import check_job, meaning, nodes, strategies
 
 from forge_ray.errors import InputError
 from forge_ray.sweep import parse_job
 from forge_ray.tree import exporters, tree_hash
 from forge_ray.tree.exporters import TARGETS, atlas, export_job
 from forge_ray.tree.importers import import_text
+from native_format import check_job, meaning, nodes, strategies
 
 IDS = count()
 

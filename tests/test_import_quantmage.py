@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from native_format import check_job, nodes
 
 from forge_ray.errors import InputError
 from forge_ray.tree.importers import Imported, import_text
+from native_format import check_job, nodes
 
 
 def ticker(symbol: str = "SPY") -> dict[str, Any]:

@@ -13,15 +13,15 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import naive
 import numpy as np
 import pytest
-from definitions import DEFINITIONS, Bars, defined
-from histories import HISTORIES, N, around, computed, errors, walk
 
+import naive
+from definitions import DEFINITIONS, Bars, defined
 from forge_ray.catalog import INDICATOR_BY_NAME, INDICATORS
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
 from forge_ray.kernels.compile import folder
+from histories import HISTORIES, N, around, computed, errors, walk
 
 NAMES = list(INDICATOR_KERNELS)
 WINDOWS = (1, 2, 3, 5, 14, 50, 200)

@@ -6,10 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from definitions import Bars
-from histories import around, computed, walk
 
+from definitions import Bars
 from forge_ray.catalog import INDICATOR_BY_NAME, INDICATORS
+from histories import around, computed, walk
 
 CLOSES = np.array([100, 102, 101, 105, 107, 104, 108, 110, 109, 112], float)
 PUBLISHED = {

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import talib
+
 from definitions import Bars
 from histories import LONG as N
 from histories import around, computed, market, walk

@@ -10,18 +10,18 @@ import json
 import os
 from pathlib import Path
 
-import naive
 import numpy as np
 import pytest
-from harness import history
-from language_cases import Case, job_of, prices_of, random_case, shrunk
-from test_engine_equals_naive import assert_metrics
 
+import naive
 from forge_ray.data import build_panel, parse_split
 from forge_ray.engine import BoundPlan, Cache, Evaluator, bind, evaluate
 from forge_ray.errors import DataError, InputError
 from forge_ray.plan import compile_plan
 from forge_ray.sweep import parse_job
+from harness import history
+from language_cases import Case, job_of, prices_of, random_case, shrunk
+from test_engine_equals_naive import assert_metrics
 
 N_TREES = int(os.environ.get("FORGE_RAY_TREES", "200"))
 """README: how many the longer runs take."""

@@ -15,6 +15,13 @@ from itertools import product
 
 import numpy as np
 import pytest
+
+from forge_ray.catalog import INDICATOR_BY_NAME, INDICATORS
+from forge_ray.data import OwnBars
+from forge_ray.engine import allocations, values
+from forge_ray.engine.allocations import Allocation
+from forge_ray.kernels import bits
+from forge_ray.tree.nodes import Comparator
 from harness import Prices
 from look_ahead import (
     Planted,
@@ -29,19 +36,12 @@ from look_ahead import (
 )
 from random_trees import random_prices
 
-from forge_ray.catalog import INDICATOR_BY_NAME, INDICATORS
-from forge_ray.data import OwnBars
-from forge_ray.engine import allocations, values
-from forge_ray.engine.allocations import Allocation
-from forge_ray.kernels import bits
-from forge_ray.tree.nodes import Comparator
-
 TICKERS = ("AAA", "BBB", "BIL", "CCC")
 INDICATOR_NAMES = [indicator.name for indicator in INDICATORS]
 COMPARATORS = [str(comparator) for comparator in Comparator]
 FORMS = ("threshold", "other ticker", "other window")
 WINDOW = 5
-N_BARS = 60
+N_BARS = 48
 
 
 @cache

@@ -14,15 +14,15 @@ from functools import cache
 
 import numpy as np
 import pytest
-from harness import Prices
-from look_ahead import by_tree, in_turn, look_ahead_of, look_ahead_of_job
-from whole_trees import random_market, random_whole, whole_settings
 
 from forge_ray.catalog import INDICATOR_BY_NAME
 from forge_ray.engine import Cache, Evaluator
 from forge_ray.errors import DataError
 from forge_ray.run import LookAhead
 from forge_ray.tree.formulas import read_formulas
+from harness import Prices
+from look_ahead import by_tree, in_turn, look_ahead_of, look_ahead_of_job
+from whole_trees import random_market, random_whole, whole_settings
 
 TICKERS = ("AAA", "BBB", "CCC", "DDD")
 MODES = ("CC", "CO", "OO", "OC")

@@ -18,9 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from harness import Prices, bound_of
-from look_ahead import Planted, backfilled, leaks, look_ahead_of, shifted, truncation_leaks
-from whole_trees import random_market
 
 from forge_ray.catalog import SEGMENTS
 from forge_ray.data import Bars, History, OwnBars, Panel, build, histories
@@ -28,6 +25,9 @@ from forge_ray.engine import Cache, Evaluator, allocations, evaluate, values
 from forge_ray.engine.allocations import Allocation
 from forge_ray.kernels import finalize
 from forge_ray.run import LookAhead
+from harness import Prices, bound_of
+from look_ahead import Planted, backfilled, leaks, look_ahead_of, shifted, truncation_leaks
+from whole_trees import random_market
 
 TICKERS = ("AAA", "BBB", "CCC")
 N_BARS = 70

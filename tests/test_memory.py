@@ -82,7 +82,7 @@ def test_memory_is_flat_in_the_number_of_branches_and_within_what_the_plan_says(
     peaks = [peak(few, tmp_path), peak(many, tmp_path)]
     assert peaks[1] - peaks[0] < 40 * MIB, peaks
     said = explain(prepare(parse_job(many)), WORKERS, CACHE)["bytes"]
-    assert peaks[1] < said < 5 * peaks[1]
+    assert peaks[1] < said < 6 * peaks[1]
 
 
 def test_what_no_memory_can_hold_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -121,7 +121,8 @@ def test_distinct_paths_are_counted_over_all_parts(n_paths: int, n_parts: int, t
     rng = np.random.default_rng(n_paths)
     paths = [rng.bytes(16) for _ in range(n_paths)]
     size = 1_000
-    store = LocalStore.create_or_open(tmp_path, "run", b"{}", size, size * n_parts)
+    spec = b'{"axes": {}, "keep": "all", "split": "none", "tree_names": []}'
+    store = LocalStore.create_or_open(tmp_path, "run", spec, size, size * n_parts)
     for k in range(n_parts):
         rows = [paths[i] for i in rng.integers(n_paths, size=size)] if n_paths else []
         table = pa.table({"branch": np.arange(k * size, k * size + len(rows)), "path": pa.array(rows, pa.binary(16))})

@@ -16,12 +16,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from harness import exact, panel_of
-from language_cases import INDEX, TICKERS, Case, changed, job_of, places_of, prices_of, random_case, value_at
-from naive import MODES, expand, nodes
-from naive_indicators import ALIASES
-from naive_tree import conditions_of
-from test_engine_equals_naive import assert_metrics
 
 from forge_ray.catalog import INDICATOR_BY_NAME, METRICS, SEGMENTS
 from forge_ray.data import parse_split
@@ -29,6 +23,12 @@ from forge_ray.engine import METRIC_COLUMNS, BoundPlan, Cache, Evaluator, bind, 
 from forge_ray.errors import InputError
 from forge_ray.plan import compile_plan
 from forge_ray.sweep import parse_job
+from harness import exact, panel_of
+from language_cases import INDEX, TICKERS, Case, changed, job_of, places_of, prices_of, random_case, value_at
+from naive import MODES, expand, nodes
+from naive_indicators import ALIASES
+from naive_tree import conditions_of
+from test_engine_equals_naive import assert_metrics
 
 N_CASES = 48
 SEEDS = range(N_CASES)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import random
 
-import naive
 import numpy as np
 import pytest
+
+import naive
+from forge_ray.engine import Cache, evaluate
+from forge_ray.errors import DataError
 from harness import bound_of, held_weights
 from random_trees import random_bars, random_settings, random_tree
 from test_engine_equals_naive import TICKERS, assert_metrics, is_decided_by_a_hair
-
-from forge_ray.engine import Cache, evaluate
-from forge_ray.errors import DataError
 
 N_TREES = 1_000
 PER_TEST = 50

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
-import naive
 import pytest
+
+import naive
+from forge_ray import catalog
 from naive import Day, Prices, assets, backtest, indicator
 from random_trees import FAMILIES, MORE_FAMILIES, random_bars, random_prices, random_settings, random_tree
 from whole_trees import random_market
-
-from forge_ray import catalog
 
 CLOSES = [100, 102, 101, 105, 107, 104, 108, 110, 109, 112]
 N = None

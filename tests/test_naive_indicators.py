@@ -6,10 +6,11 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
-import naive
 import numpy as np
 import pytest
 import talib
+
+import naive
 from naive import indicator
 from naive_indicators import DEFINITIONS
 from whole_trees import random_market

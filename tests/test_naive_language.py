@@ -8,10 +8,11 @@ import random
 from collections.abc import Sequence
 from datetime import date
 
-import naive
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import naive
 from naive import Prices, assets, backtest, subtree_equity, within_caps
 from naive_formulas import formula_look_back, formula_reads_bars, formula_values
 from naive_indicators import DEFINITIONS, as_bar

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_exact import gate, hold, market, prepared_jobs, written_out
 
 import forge_ray as fr
 from forge_ray.data import Frame
@@ -24,6 +23,7 @@ from forge_ray.errors import CapacityError, InputError, StoreError
 from forge_ray.plan.settings import Prune
 from forge_ray.run import Prepared, StepPlane, plane, prepare
 from forge_ray.sweep import parse_job
+from test_exact import gate, hold, market, prepared_jobs, written_out
 
 NAMES = ("low", "high")
 N_CASES = 5

@@ -25,9 +25,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hostile_texts import INJECTIONS, MARKUP, NAMES, SQL
-from test_bad_input import DAYS, JOB, TREE, bars, make_run, write_bars
-from test_report import gate
 
 import forge_ray as fr
 from forge_ray import jsontext
@@ -43,6 +40,9 @@ from forge_ray.store.encode import locate
 from forge_ray.sweep import parse_job, read_job
 from forge_ray.tree import Where, parse_tree
 from forge_ray.tree.importers import import_text
+from hostile_texts import INJECTIONS, MARKUP, NAMES, SQL
+from test_bad_input import DAYS, JOB, TREE, bars, make_run, write_bars
+from test_report import gate
 
 PACKAGE = Path(fr.__file__).parent
 MEMORY = Path("/proc/meminfo")

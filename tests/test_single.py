@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from harness import bound_of
-from random_trees import random_bars
 
 from forge_ray.engine import Cache, branch_bars, evaluate
 from forge_ray.errors import InputError
 from forge_ray.run import backtest, explain_decision
 from forge_ray.sweep import parse_job
+from harness import bound_of
+from random_trees import random_bars
 
 RULES = ("daily", "weekly", "on_change", {"threshold": 3})
 TREE = {

@@ -10,10 +10,9 @@ import sys
 import warnings
 from pathlib import Path
 
+from forge_ray.engine import Cache, evaluate
 from harness import bound_of
 from random_trees import random_prices
-
-from forge_ray.engine import Cache, evaluate
 
 TREE = {
     "id": "gate",

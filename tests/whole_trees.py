@@ -17,6 +17,7 @@ from itertools import count, pairwise
 from typing import NamedTuple
 
 from hypothesis import strategies as st
+
 from naive_formulas import formula_is_windowed, formula_reads_bars
 from naive_indicators import ALIASES, DEFINITIONS
 from naive_tree import expand, read_tickers, with_lists

@@ -22,13 +22,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from definitions import Bars, defined
-from histories import HISTORIES, around, computed, errors, market, walk
 from libraries import Formula, libraries
-from test_indicators import windows_of
 
+from definitions import Bars, defined
 from forge_ray.catalog import INDICATORS, Indicator, indicator_facts
 from forge_ray.engine.indicator_kernels import INDICATOR_KERNELS
+from histories import HISTORIES, around, computed, errors, market, walk
+from test_indicators import windows_of
 
 N_BARS = 20_000
 COST_WINDOWS = (10, 1_000)

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+
 from definitions import Bars
 
 Formula = Callable[[Bars, int], np.ndarray]
