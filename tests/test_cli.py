@@ -190,7 +190,7 @@ def test_mistakes_in_options_name_the_option(finished_run: tuple[Path, Finished]
         (("run", "job.json", "--local", "--sink", "csv"), "error: --sink: unknown sink 'csv'"),
     ):
         refused = forge_ray(*arguments, folder=folder)
-        assert (refused.code, refused.out) == (2, "")
+        assert (refused.code, refused.out) == (2, ""), refused.err
         assert message in refused.err
 
 
@@ -326,6 +326,6 @@ def test_a_space_of_10_to_the_12_is_planned_and_not_run(folder: Path) -> None:
     assert plan.json()["branches"] == 10**12
     assert plan.cpu_seconds < LIMIT_SECONDS + 1
     refused = forge_ray("run", "job.json", "--local", "--json", folder=folder)
-    assert (refused.code, refused.out) == (2, "")
+    assert (refused.code, refused.out) == (2, ""), refused.err
     assert "1,000,000,000,000 branches" in refused.err
     assert [file.name for file in folder.iterdir()] == ["job.json"]

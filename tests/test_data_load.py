@@ -106,6 +106,21 @@ def test_loading_needs_neither_pandas_nor_polars(tmp_path: Path):
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0
 
 
+def test_csv_is_read_without_threads_of_arrow(tmp_path: Path):
+    """One that is left with Python's memory when the process ends aborts it."""
+    (tmp_path / "AAA.csv").write_text("Date,Close\n2020-01-02,1.5\n2020-01-03,1.6\n")
+    code = """
+import sys, psutil, pyarrow as pa, pyarrow.csv as csv
+from forge_ray.data import load
+csv.read_csv(pa.BufferReader(b"A\\n1\\n"), read_options=csv.ReadOptions(use_threads=False))  # starts one for signals
+threads = psutil.Process().num_threads
+before = threads()
+load(sys.argv[1], ["AAA"])
+sys.exit(threads() - before)
+"""
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0
+
+
 def test_the_benchmark_may_also_be_a_ticker():
     panel = load("sample:us20", ["AAPL", "SPX"], carried={"SPX": "benchmark"})
     np.testing.assert_array_equal(panel.close[panel.row("SPX")], panel.carried["SPX"]["close"])

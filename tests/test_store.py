@@ -690,6 +690,18 @@ def test_content_hash_does_not_see_chunks_slices_or_file_format():
     assert {content_hash(t) for t in (table, chunked, sliced, stored, hidden)} == {content_hash(table)}
 
 
+def test_arrow_reads_parts_in_memory_of_its_own(at, monkeypatch):
+    """Its threads may be left with what they read when the process ends, and of Python's memory they then abort it."""
+    at.fill(store := at.open(), BLOCKS[:2])
+    files, sources = [], []
+    read_bytes, reader = Path.read_bytes, pa.BufferReader
+    monkeypatch.setattr(Path, "read_bytes", lambda path: files.append(read_bytes(path)) or files[-1])
+    monkeypatch.setattr(pa, "BufferReader", lambda source: sources.append(pa.py_buffer(source)) or reader(source))
+    assert len(store.frame()) == 2 * BLOCK
+    assert len(sources) == len(files) == 2
+    assert {source.address for source in sources}.isdisjoint(pa.py_buffer(file).address for file in files)
+
+
 def _with_garbage_under_nulls(column: pa.Array) -> pa.Array:
     validity, data = column.buffers()
     values = np.frombuffer(data, np.float64).copy()

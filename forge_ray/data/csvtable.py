@@ -29,6 +29,8 @@ TEXTS = ("Ticker", "Date")
 NUMBER = "a number such as 1234.5"
 _ROW = re.compile(r".*?Row #(\d+): (.*)")
 _CSV = "a readable CSV file (UTF-8, a line of names)"
+_ALONE = csv.ReadOptions(use_threads=False)
+"""Without threads of Arrow: one that is left holding Python's memory when Python ends aborts the process."""
 MISSING = ("", "null", "NULL", "Null", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "None")
 
 
@@ -114,7 +116,7 @@ class CsvTable:
         header = header.rstrip(b"\r\n")
         if b"\r" in header:
             raise DataError([self._problem(1, "lines end with a carriage return alone; allowed: line feeds")])
-        names = csv.read_csv(pa.BufferReader(header + b"\n")).column_names
+        names = csv.read_csv(pa.BufferReader(header + b"\n"), read_options=_ALONE).column_names
         if len(names) == 1 and (other := next((mark for mark in ";\t|" if mark in names[0]), None)):
             text = f"columns are separated by {shown(other)}: {shown(names[0])}; allowed: commas"
             raise DataError([self._problem(1, text)])

@@ -85,7 +85,7 @@ def read_part(run_dir: Path, part: Part, columns: list[str] | None = None) -> pa
         data = read_file(path)
         wrong = _wrong_bytes(part, data)
         if not wrong:
-            table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(columns)
+            table = pq.ParquetFile(_native(data), page_checksum_verification=True).read(columns)
             if table.num_rows == part.rows:
                 return table
             wrong = f"{table.num_rows:,} rows; the catalogue says {part.rows:,}"
@@ -96,6 +96,14 @@ def read_part(run_dir: Path, part: Part, columns: list[str] | None = None) -> pa
     except pa.ArrowException as error:
         wrong = str(error)
     raise damaged_part(run_dir, part, wrong)
+
+
+def _native(data: bytes) -> pa.BufferReader:
+    """A copy in memory of Arrow's own. One of its threads may let go of what it read when Python already ends, and of
+    Python's memory it then cannot: that aborts the process."""
+    sink = pa.BufferOutputStream()
+    sink.write(data)
+    return pa.BufferReader(sink.getvalue())
 
 
 def damaged_part(run_dir: Path, part: Part, wrong: str) -> CorruptPartError:
