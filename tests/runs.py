@@ -7,14 +7,16 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from subprocess import Popen
+from typing import Any
 
 import polars as pl
 
-from forge_ray.run import Run
+from forge_ray.cluster.local import LocalExecutor
+from forge_ray.run import Prepared, Run, execute
 from forge_ray.store import LocalStore, MissingRunError
 
 CACHE = 64 * 2**20
-JOB = {
+JOB: dict[str, Any] = {
     "data": "sample:us20",
     "benchmark": "SPX",
     "tree": {
@@ -30,6 +32,8 @@ JOB = {
     },
     "axes": {"n": "2..21", "low": "20..60 by 1", "stock": ["AAPL", "MSFT", "XOM"], "calm": [0.8, 1.2, 1.6, 2.4]},
 }  # fmt: skip
+LONG = JOB | {"axes": {**JOB["axes"], "low": "20..60 by 0.2"}}
+"""A dozen blocks, for a process that is killed after the first one."""
 
 
 def rows(path: str | Path) -> pl.DataFrame:
@@ -37,6 +41,11 @@ def rows(path: str | Path) -> pl.DataFrame:
     with Run(path) as run:
         assert run.store.verify() == []
         return run.frame()
+
+
+def clean(prepared: Prepared, folder: Path) -> pl.DataFrame:
+    """The rows of a run by one thread of this process."""
+    return rows(execute(prepared, LocalExecutor(1, CACHE), folder).path)
 
 
 def committed(path: Path) -> int:

@@ -22,7 +22,6 @@ from forge_ray.cluster import crew as crews
 from forge_ray.cluster import ray_executor as executing
 from forge_ray.cluster import work as working
 from forge_ray.cluster.crew import ClusterError, OwnCrew
-from forge_ray.cluster.local import LocalExecutor
 from forge_ray.cluster.ray_executor import RayExecutor, ray
 from forge_ray.cluster.suspects import Cause
 from forge_ray.cluster.work import Work, do
@@ -32,7 +31,7 @@ from forge_ray.errors import InputError
 from forge_ray.run import Prepared, Progress, choose_executor, execute, prepare, session
 from forge_ray.sweep import parse_job
 from poison import plant
-from runs import CACHE, JOB, rows, wait_for
+from runs import CACHE, JOB, clean, rows, wait_for
 
 SMALL = JOB | {"axes": {"n": "2..9", "low": "20..60 by 1", "stock": ["AAPL", "MSFT"], "calm": [0.8, 1.2, 1.6]}}
 NODE = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
@@ -45,7 +44,7 @@ def prepared() -> Prepared:
 
 @pytest.fixture(scope="module")
 def expected(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
-    return rows(Path(execute(prepared, LocalExecutor(1, CACHE), tmp_path_factory.mktemp("clean")).path))
+    return clean(prepared, tmp_path_factory.mktemp("clean"))
 
 
 # ---------------------------------------------------------------- how many, and who is asked

@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
+from ray.core.generated.autoscaler_pb2 import DRAIN_NODE_REASON_PREEMPTION
 from ray.exceptions import ActorHandleNotFoundError, GetTimeoutError
 
 from forge_ray.cli import commands
@@ -45,7 +47,7 @@ from forge_ray.run import Prepared, Progress, Run, execute, prepare, repair
 from forge_ray.store import LOCK, Holder, RunLock, holder_of
 from forge_ray.sweep import parse_job
 from poison import plant
-from runs import CACHE, JOB, committed, rows
+from runs import CACHE, JOB, clean, committed, rows
 
 STORE_BYTES, SHARE_BYTES = 80 * 2**20, 256 * 2**20
 SMALL = JOB | {"axes": {"n": "2..9", "low": "20..60 by 2", "stock": ["AAPL", "MSFT"], "calm": [0.8, 1.2, 1.6]}}
@@ -62,10 +64,6 @@ def prepared() -> Prepared:
 @pytest.fixture(scope="module")
 def expected(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     return clean(prepared, tmp_path_factory.mktemp("clean"))
-
-
-def clean(prepared: Prepared, folder: Path) -> pl.DataFrame:
-    return rows(Path(execute(prepared, LocalExecutor(1, CACHE), folder).path))
 
 
 # ---------------------------------------------------------------- what deaths are charged to
@@ -457,6 +455,31 @@ def test_workers_that_answer_and_cannot_work_end_the_run(
     assert not executor.deaths and committed(tmp_path / prepared.run_id) == 0
 
 
+def test_a_worker_that_dies_while_it_starts_takes_no_block_along(
+    cluster: Cluster, prepared: Prepared, expected: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+):  # fmt: skip
+    """Others, who have been at work for a while, go on after a pause."""
+    path = tmp_path / prepared.run_id
+
+    class DiesWhileItStarts(BlockWorker):
+        def warm(self, kernels: tuple[str, ...]) -> None:
+            super().warm(kernels)
+            with suppress(FileNotFoundError):
+                (tmp_path / "dies").unlink()
+                while not any(path.glob("rows/*.parquet")):
+                    time.sleep(0.01)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    (tmp_path / "dies").touch()
+    monkeypatch.setattr(crew, "BlockWorker", DiesWhileItStarts)
+    result = execute(prepared, executor_on(cluster), tmp_path, block_size=48)
+    assert not (tmp_path / "dies").exists()
+    assert rows(Path(result.path)).equals(expected)
+    assert result.cost.workers_lost == 1
+    assert "a worker died while it started: The actor died" in caplog.text
+
+
 def test_workers_killed_while_they_work_lose_and_double_nothing(
     cluster: Cluster, prepared: Prepared, expected: pl.DataFrame, rounds: Rounds, landed: Counter[str],
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
@@ -515,13 +538,14 @@ def test_a_driver_that_was_held_up_takes_no_worker_for_hanging(
     assert rows(Path(result.path)).equals(expected)
 
 
+@pytest.mark.parametrize("is_announced", [False, True], ids=["suddenly", "preempted"])
 def test_a_node_that_is_lost_is_noticed_and_charged_to_no_block(
-    cluster: Cluster, prepared: Prepared, expected: pl.DataFrame, rounds: Rounds, landed: Counter[str],
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    is_announced: bool, cluster: Cluster, prepared: Prepared, expected: pl.DataFrame, rounds: Rounds,
+    landed: Counter[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture,
 ):  # fmt: skip
     plant(monkeypatch, {}, seconds=0.1)
     for k in range(rounds(1, 20)):
-        if k:
+        if len(cluster.worker_nodes) < 2:
             cluster.add_node(**node_args())
         node = [*cluster.worker_nodes][k % 2]
         executor, removed = executor_on(cluster), list[float]()
@@ -529,6 +553,9 @@ def test_a_node_that_is_lost_is_noticed_and_charged_to_no_block(
         def remove(progress: Progress, node: Any = node, removed: list[float] = removed) -> None:
             if not removed and progress.branches > progress.total // 4:
                 removed.append(time.time())
+                if is_announced:
+                    in_a_minute, client = 1000 * int(time.time() + 60), GcsClient(address=cluster.address)
+                    assert client.drain_node(node.node_id, DRAIN_NODE_REASON_PREEMPTION, "sold", in_a_minute)[0]
                 cluster.remove_node(node, allow_graceful=False)
 
         caplog.clear()

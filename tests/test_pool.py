@@ -42,7 +42,7 @@ from forge_ray.engine import Tally
 from forge_ray.run import Prepared, Progress, Run, Session, choose_executor, execute, prepare
 from forge_ray.store import LOCK, RunLock, is_held
 from forge_ray.sweep import parse_job
-from runs import CACHE, JOB, attempts, committed, rows, wait_for
+from runs import CACHE, JOB, LONG, attempts, clean, committed, rows, wait_for
 
 CLI = [sys.executable, "-m", "forge_ray.cli.main"]
 PACKAGE = Path(forge_ray.__file__).parent
@@ -73,8 +73,7 @@ def prepared() -> Prepared:
 
 @pytest.fixture(scope="module")
 def expected(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
-    result = execute(prepared, LocalExecutor(1, CACHE), tmp_path_factory.mktemp("local"))
-    return rows(Path(result.path))
+    return clean(prepared, tmp_path_factory.mktemp("clean"))
 
 
 # ---------------------------------------------------------------- one process
@@ -160,13 +159,12 @@ def test_another_job_finds_the_series_of_the_first(pool: Pool, tmp_path: Path):
     assert after.misses["sleeves"] > before.misses["sleeves"]
 
 
-def test_a_driver_killed_in_the_middle_leaves_the_pool_to_the_next(
-    pool: Pool, prepared: Prepared, expected: pl.DataFrame, tmp_path: Path
-):
-    job = tmp_path / "job.json"
-    job.write_text(json.dumps(JOB))
+def test_a_driver_killed_in_the_middle_leaves_the_pool_to_the_next(pool: Pool, tmp_path: Path):
+    long = prepare(parse_job(LONG))
+    expected, job = clean(long, tmp_path / "clean"), tmp_path / "job.json"
+    job.write_text(json.dumps(LONG))
     pids = {name: report.pid for name, report in reports(pool).items() if report}
-    command, path = [*CLI, "run", str(job), "--out", str(tmp_path), "--json"], tmp_path / prepared.run_id
+    command, path = [*CLI, "run", str(job), "--out", str(tmp_path), "--json"], tmp_path / long.run_id
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(lambda: committed(path) > 0, "nothing is committed")
     first.kill()
@@ -190,7 +188,7 @@ def test_a_worker_killed_in_the_middle_is_started_again(
             killed.append(executor.pids[0])
             os.kill(executor.pids[0], signal.SIGKILL)
 
-    result = execute(prepared, executor, tmp_path, on_progress=kill_once)
+    result = execute(prepared, executor, tmp_path, block_size=512, on_progress=kill_once)
     assert killed
     assert [attempt for attempt in attempts(Path(result.path)) if "." in attempt], "the kill hit no block in flight"
     assert rows(Path(result.path)).equals(expected)
@@ -222,9 +220,8 @@ def agent(pool: Pool) -> str:
 
 def test_what_a_run_counted_can_be_scraped_and_its_timeline_is_written(pool: Pool, tmp_path: Path):
     """With a worker killed in the middle. Prometheus, the catalogue and the log agree on what happened."""
-    job = JOB | {"axes": JOB["axes"] | {"low": "20..60 by 0.2"}}
-    (tmp_path / "job.json").write_text(json.dumps(job))
-    run_id, url = prepare(parse_job(job)).run_id, agent(pool)
+    (tmp_path / "job.json").write_text(json.dumps(LONG))
+    run_id, url = prepare(parse_job(LONG)).run_id, agent(pool)
     path, pids = tmp_path / run_id, {report.pid for report in reports(pool).values() if report}
     command = [*CLI, "run", "job.json", "--out", ".", "--json", "--log-format", "json", "--timeline", "trace.json"]
     with subprocess.Popen(command, cwd=tmp_path, text=True, stdout=PIPE, stderr=PIPE) as driver:

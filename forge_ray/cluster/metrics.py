@@ -38,7 +38,7 @@ COUNTED = {
     "passed": "branches that passed",
     "distinct_in_block": "position paths that differ within their block",
     BLOCKS_RETRIED: "blocks given to another worker because theirs was lost",
-    WORKERS_LOST: "workers that died or went with their node",
+    WORKERS_LOST: "workers that died or went with their node, also while they started",
 }
 """Names of counts of a receipt that are counted here too, and what they are."""
 
@@ -54,6 +54,11 @@ class Losses:
         self.since[WORKERS_LOST] += 1
         with about_work(work):
             log.warning("worker %d died on %s: %s", pid, work, cause)
+
+    def start(self, error: Exception) -> None:
+        """A worker died before it could begin."""
+        self.since[WORKERS_LOST] += 1
+        log.warning("a worker died while it started: %s", str(error).partition("\n")[0])
 
     def blocks(self, n: int) -> None:
         """So many blocks have to be given to others."""

@@ -132,10 +132,9 @@ class _Dispatch:
     pending : calls in flight. lost : the question whether a worker has died, and what it was lost on. arriving : the
     last call that an actor begins with, with the actor and all of them. returned : to be done before anything else,
     last : after everything else.
-    is_all_given : whether every block has had a worker. in_vain : how many workers were lost since something was done,
-    see `MAX_IN_VAIN`, and what is told of it; until paused_until nothing is given out for it. staffed : when there was
-    a worker, for the last time; looked : when the crew looked for room. grace : seconds that it may take until there is
-    a worker.
+    in_vain : how many workers were lost since something was done, see `MAX_IN_VAIN`, and what is told of it; until
+    paused_until nothing is given out for it. staffed : when there was a worker, for the last time; looked : when the
+    crew looked for room. grace : seconds that it may take until there is a worker.
     """
 
     def __init__(self, executor: RayExecutor, bound: BoundPlan, blocks: Iterator[Work]):
@@ -149,7 +148,7 @@ class _Dispatch:
         self.returned, self.last = deque[Work](), deque[Work]()
         self.charges, self.patience = Charges(), Patience(bound, executor.block_seconds)
         self.n_attempts, self.in_vain, self.pieces, self.losses = 0, 0, 1, Losses()
-        self.is_all_given, self.paused_until, self.told = False, -math.inf, ""
+        self.paused_until, self.told = -math.inf, ""
         self.staffed, self.looked, self.grace = time.monotonic(), -math.inf, self.crew.start_seconds
 
     @cached_property
@@ -158,11 +157,10 @@ class _Dispatch:
         return self.crew.job(replace(self.bound, panel=self.bound.panel.in_memory()))
 
     def results(self) -> Generator[Done | None]:
-        self.returned.extend(islice(self.blocks, 1))
         try:
             for actor in self.crew.gather():
                 self._begin(actor)
-            while self.pending or self.lost or self.returned or self.last:
+            while self.pending or self.lost or self._is_more():
                 yield from self._next_event()
                 self._fill()
         finally:
@@ -196,11 +194,15 @@ class _Dispatch:
                 self.pending[self._call(worker, work)] = (worker, work)
 
     def _next(self) -> Work | None:
-        work = self.returned.popleft() if self.returned else next(self.blocks, None)
-        if work is None and self.last:
-            work = self.last.popleft()
-        self.is_all_given = work is None
-        return work
+        if not self._is_more():
+            return None
+        return self.returned.popleft() if self.returned else self.last.popleft()
+
+    def _is_more(self) -> bool:
+        """Whether there is something that nobody does, also in a pause."""
+        if not self.returned:
+            self.returned.extend(islice(self.blocks, 1))
+        return bool(self.returned or self.last)
 
     def _call(self, worker: Worker, work: Work) -> ray.ObjectRef:
         if work.suspect is None:
@@ -322,8 +324,7 @@ class _Dispatch:
 
     def _recruit(self) -> None:
         """Let the crew follow the cluster, while there is something left for others to do."""
-        is_all_given = self.is_all_given and not self.returned and not self.last
-        if is_all_given or time.monotonic() - self.looked < LOOK_SECONDS:
+        if not self._is_more() or time.monotonic() - self.looked < LOOK_SECONDS:
             return
         is_first, self.looked = self.looked == -math.inf, time.monotonic()
         for actor in self.crew.recruit(len(self.arriving)):
@@ -351,6 +352,7 @@ class _Dispatch:
         except _LOST as error:
             if getattr(error, "actor_init_failed", False):
                 raise ClusterError(f"a worker cannot start: {error}") from error
+            self.losses.start(error)
             self._count_in_vain(f"the last while it started: {error}")
             self._replace(actor, with_node=True)
             return
