@@ -1,7 +1,7 @@
 """What workers may suffer: branches that kill them or hang, `kill -9`, the loss of a node, too little memory.
 
 The campaigns, each for itself: ``python -m pytest --campaign tests/test_faults.py -k`` with ``poison_branches``,
-``killed_while``, or ``node_that``.
+``killed_while``, ``killed_at_any_time``, or ``node_that``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
@@ -500,6 +501,38 @@ def test_workers_killed_while_they_work_lose_and_double_nothing(
         assert result.crashed == 0 and len(killed) == per_run
         assert executor.deaths == {Cause.CRASHED: per_run}, "each landed on a block"
         landed["killed on a block"] += executor.deaths[Cause.CRASHED]
+
+
+def test_workers_killed_at_any_time_lose_and_double_nothing(
+    cluster: Cluster, prepared: Prepared, expected: pl.DataFrame, rounds: Rounds, landed: Counter[str],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+):  # fmt: skip
+    """Also while they start, and whatever they do of what deaths lead to."""
+    plant(monkeypatch, {}, seconds=0.1)
+    for k in range(rounds(1, 30)):
+        chance, is_over = random.Random(k), threading.Event()
+
+        def kill(chance: random.Random = chance, is_over: threading.Event = is_over) -> None:
+            for _ in range(20):
+                if is_over.wait(chance.uniform(0.1, 0.8)):
+                    return
+                with suppress(psutil.NoSuchProcess):
+                    family = psutil.Process().children(recursive=True)
+                    if workers := [process for process in family if process.name().startswith("ray::Poisoned")]:
+                        chance.choice(workers).kill()
+                        landed["killed"] += 1
+
+        (killer := threading.Thread(target=kill)).start()
+        try:
+            result = execute(prepared, executor_on(cluster), tmp_path / str(k), block_size=96)
+        finally:
+            is_over.set()
+            killer.join()
+        assert rows(Path(result.path)).equals(expected)
+        assert result.crashed == 0
+        landed["told"] += result.cost.workers_lost
+        landed["blocks given to others"] += result.cost.blocks_retried
+    assert landed["killed"] and landed["told"]
 
 
 def test_data_larger_than_the_object_store_work_and_it_is_said_before(
